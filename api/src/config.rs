@@ -1,0 +1,179 @@
+//! The program's settings: flags, each with its environment variable, checked once at the start.
+
+use std::{net::SocketAddr, time::Duration};
+
+use clap::Parser;
+use queue::{Queue, Server};
+use telemetry::{Limits, LogArgs, Logs};
+
+/// Takes jobs over HTTP and puts them into the queue.
+#[derive(Debug, Parser)]
+#[command(name = "workerpool-api", version)]
+pub struct Args {
+    #[command(flatten)]
+    redis: queue::RedisArgs,
+
+    #[command(flatten)]
+    logs: LogArgs,
+
+    /// Address that the API and its /healthz, /readyz and /metrics listen on
+    #[arg(
+        long,
+        env = "WORKERPOOL_LISTEN_ADDRESS",
+        value_name = "IP:PORT",
+        default_value = "0.0.0.0:5000"
+    )]
+    listen_address: SocketAddr,
+
+    /// The longest body that is accepted, in bytes: by default room for the longest payload, and as much beside it
+    #[arg(
+        long,
+        env = "WORKERPOOL_MAX_BODY_BYTES",
+        value_name = "BYTES",
+        default_value_t = 131_072,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    max_body_bytes: u32,
+
+    /// Connections at once; further ones wait until one ends
+    #[arg(
+        long,
+        env = "WORKERPOOL_MAX_CONNECTIONS",
+        value_name = "N",
+        default_value_t = 4_096,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    max_connections: u32,
+
+    /// How long a client may take to send a request's head, and a connection may be idle
+    #[arg(
+        long,
+        env = "WORKERPOOL_HEAD_TIMEOUT_SECONDS",
+        value_name = "SECONDS",
+        default_value_t = 30,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    head_timeout_seconds: u32,
+
+    /// How long a client may take to send a request's body, and Redis to answer
+    #[arg(
+        long,
+        env = "WORKERPOOL_REQUEST_TIMEOUT_SECONDS",
+        value_name = "SECONDS",
+        default_value_t = 10,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    request_timeout_seconds: u32,
+
+    /// How long a repeated POST /jobs with the same Idempotency-Key makes no second job
+    #[arg(
+        long,
+        env = "WORKERPOOL_IDEMPOTENCY_SECONDS",
+        value_name = "SECONDS",
+        default_value_t = 86_400,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    idempotency_seconds: u32,
+
+    /// How long new connections are still taken after SIGTERM, while /readyz fails already. In Kubernetes: 5, for
+    /// the nodes hear of the end a little later
+    #[arg(
+        long,
+        env = "WORKERPOOL_SHUTDOWN_DELAY_SECONDS",
+        value_name = "SECONDS",
+        default_value_t = 0
+    )]
+    shutdown_delay_seconds: u32,
+
+    /// How long running requests may go on after that
+    #[arg(
+        long,
+        env = "WORKERPOOL_GRACE_SECONDS",
+        value_name = "SECONDS",
+        default_value_t = 25
+    )]
+    grace_seconds: u32,
+}
+
+/// The settings, checked.
+#[derive(Debug)]
+pub struct Config {
+    /// What is logged, and how.
+    pub logs: Logs,
+    /// Where the API listens.
+    pub listen_address: SocketAddr,
+    /// Where Redis is.
+    pub server: Server,
+    /// The queue on it.
+    pub queue: Queue,
+    /// What a client's connections may use up.
+    pub limits: Limits,
+    /// How a request is treated.
+    pub request: RequestSettings,
+}
+
+/// How a request is treated: what it may use up, and how long it is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestSettings {
+    /// The longest body, in bytes.
+    pub body_bytes: usize,
+    /// How long the body may take to arrive, and, after that, how long Redis may take to answer.
+    pub timeout: Duration,
+    /// How long an `Idempotency-Key` is remembered.
+    pub idempotency: Duration,
+}
+
+impl Args {
+    /// Checks the settings and reads the files that they name.
+    ///
+    /// # Errors
+    /// With a sentence that says which setting is wrong and what it should be.
+    pub fn validate(self) -> anyhow::Result<Config> {
+        let (server, queue) = self.redis.resolve()?;
+        Ok(Config {
+            logs: self.logs.validate()?,
+            listen_address: self.listen_address,
+            server,
+            queue,
+            limits: Limits {
+                connections: usize::try_from(self.max_connections)?,
+                head_timeout: seconds(self.head_timeout_seconds),
+                shutdown_delay: seconds(self.shutdown_delay_seconds),
+                drain_timeout: seconds(self.grace_seconds),
+            },
+            request: RequestSettings {
+                body_bytes: usize::try_from(self.max_body_bytes)?,
+                timeout: seconds(self.request_timeout_seconds),
+                idempotency: seconds(self.idempotency_seconds),
+            },
+        })
+    }
+}
+
+fn seconds(count: u32) -> Duration {
+    Duration::from_secs(count.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn flags_are_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_are_the_originals_port_and_databases() {
+        let args = ["workerpool-api", "--redis-address", "redis"];
+        let config = Args::parse_from(args).validate().unwrap();
+        assert_eq!(config.listen_address.to_string(), "0.0.0.0:5000");
+        assert_eq!(config.server.address.to_string(), "redis:6379");
+        assert_eq!(config.queue.queue_db, 2);
+        assert_eq!(config.queue.jobs_db, 3);
+        assert_eq!(config.request.body_bytes, 131_072);
+        assert_eq!(config.request.idempotency, Duration::from_secs(24 * 60 * 60));
+    }
+}

@@ -1,0 +1,31 @@
+//! `workerpool-api`: see the library beside it.
+
+use anyhow::Context;
+use api::{app::app, config::Args};
+use clap::Parser;
+use queue::Producer;
+use telemetry::Shutdown;
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let config = Args::parse().validate()?;
+    config.logs.init();
+    telemetry::abort_on_panic();
+    let shutdown = Shutdown::on_signals().context("cannot listen to signals")?;
+
+    let producer = Producer::new(&config.server, config.queue)?;
+    let registry = telemetry::registry("api", env!("CARGO_PKG_VERSION"));
+    let (router, watch) = app(producer, config.request, &shutdown, registry);
+
+    let listener = TcpListener::bind(config.listen_address)
+        .await
+        .with_context(|| format!("cannot listen on {}", config.listen_address))?;
+    tracing::info!(address = %listener.local_addr()?, redis = %config.server.address, "listening");
+    tokio::spawn(watch.run());
+
+    let serve = telemetry::serve(listener, router, &config.limits, shutdown.requested().clone());
+    let finished = shutdown.forced().run_until_cancelled(serve).await;
+    tracing::info!(in_time = finished.is_some(), "stopped");
+    Ok(())
+}

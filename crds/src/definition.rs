@@ -1,0 +1,60 @@
+//! The CustomResourceDefinition, as `kubectl apply` takes it.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
+use kube::CustomResourceExt;
+
+use crate::{Job, WorkerPool};
+
+/// The definition of the WorkerPool.
+#[must_use]
+pub fn workerpool() -> CustomResourceDefinition {
+    tidied(WorkerPool::crd())
+}
+
+/// The definition of the Job.
+#[must_use]
+pub fn job() -> CustomResourceDefinition {
+    tidied(Job::crd())
+}
+
+/// It differs from what the types say by themselves in two points. No field is nullable: a null is then the same as an absent
+/// field, as in the built-in kinds, and no rule has to think of it. And descriptions are not broken where the source is:
+/// `kubectl explain` breaks them itself.
+fn tidied(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
+    for version in &mut definition.spec.versions {
+        if let Some(schema) = version
+            .schema
+            .as_mut()
+            .and_then(|schema| schema.open_api_v3_schema.as_mut())
+        {
+            tidy(schema);
+        }
+    }
+    definition
+}
+
+fn tidy(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
+    schema.description = schema.description.as_deref().map(join_lines);
+    schema
+        .properties
+        .iter_mut()
+        .flat_map(|properties| properties.values_mut())
+        .for_each(tidy);
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        tidy(items);
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+        tidy(values);
+    }
+}
+
+/// Each paragraph becomes one line.
+fn join_lines(text: &str) -> String {
+    text.split("\n\n")
+        .map(|paragraph| paragraph.replace('\n', " "))
+        .collect::<Vec<_>>()
+        .join("\n\n")
+}

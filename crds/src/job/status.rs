@@ -1,0 +1,113 @@
+//! What the operator says about a Job: what the queue knows of it.
+
+use k8s_openapi::{
+    ByteString,
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The most bytes of a result that stand in a status; longer ones are fetched from the API.
+pub const INLINE_RESULT_MAX: usize = 4096;
+
+/// What the queue knows of the job.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct JobStatus {
+    /// The queue's own word: submitted, in progress, complete, failed, cancelled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub state: Option<String>,
+    /// Runs begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<i32>,
+    /// Runs that failed or took too long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failures: Option<i32>,
+    /// Runs whose worker was lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<i32>,
+    /// Who has it, or had it last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worker: Option<JobWorker>,
+    /// When it came into the queue, by the clock of Redis, as all times here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub submitted_time: Option<Time>,
+    /// When its last run began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_time: Option<Time>,
+    /// When it ended: complete, failed or cancelled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finished_time: Option<Time>,
+    /// When it is tried again, if it waits for a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_attempt_time: Option<Time>,
+    /// How far its program says it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<JobProgress>,
+    /// What its program gave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<JobResult>,
+    /// The error of the last run that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub error: Option<String>,
+    /// What holds and what does not: Accepted; Complete or Failed once it has ended.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 8),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])
+    )]
+    pub conditions: Vec<Condition>,
+}
+
+/// A worker.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct JobWorker {
+    /// The IP that it gave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 255))]
+    pub ip: Option<String>,
+    /// The name of its pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 255))]
+    pub pod: Option<String>,
+}
+
+/// How far a program says it is.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct JobProgress {
+    /// Of a hundred.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub percent: Option<i32>,
+    /// In its own words.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub message: String,
+}
+
+/// What a program gave: itself up to 4 KiB, or else where it is.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct JobResult {
+    /// What it is, as in HTTP.
+    #[schemars(length(max = 255))]
+    pub content_type: String,
+    /// How long it is.
+    pub size_bytes: i64,
+    /// All of it, if it is text of at most 4 KiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
+    pub text: Option<String>,
+    /// All of it in base64, if it is no text and has at most 4 KiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(max = 8192), extend("format" = "byte"))]
+    pub data: Option<ByteString>,
+    /// Where the API has it, if it is longer: a path under the API's address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 255))]
+    pub path: Option<String>,
+}

@@ -1,0 +1,100 @@
+//! The schema of a pod template inside of a WorkerPool.
+
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Map, Value, json};
+
+/// Lists of a pod that merge by key, as in Kubernetes' own schema; the Rust types have lost these markers. Without them a
+/// server-side apply would own a list as a whole.
+const MAPS: [(&str, &[&str]); 12] = [
+    ("containers", &["name"]),
+    ("initContainers", &["name"]),
+    ("ephemeralContainers", &["name"]),
+    ("env", &["name"]),
+    ("ports", &["containerPort", "protocol"]),
+    ("volumes", &["name"]),
+    ("volumeMounts", &["mountPath"]),
+    ("volumeDevices", &["devicePath"]),
+    ("hostAliases", &["ip"]),
+    ("topologySpreadConstraints", &["topologyKey", "whenUnsatisfiable"]),
+    ("resourceClaims", &["name"]),
+    ("schedulingGates", &["name"]),
+];
+
+/// The full schema, so that a typo is refused, but without descriptions: with them the whole CRD would not fit into the
+/// annotation in which a client-side `kubectl apply` keeps what was applied.
+pub(crate) fn schema(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = generator.subschema_for::<PodTemplateSpec>().to_value();
+    prune(&mut schema);
+    mark_maps(&mut schema);
+    containers_are_optional(&mut schema);
+    if let Value::Object(object) = &mut schema {
+        object.insert(
+            "description".to_owned(),
+            json!("A PodTemplateSpec; see `kubectl explain deployment.spec.template`."),
+        );
+    }
+    schema
+        .try_into()
+        .unwrap_or_else(|_| json_schema!({"type": "object"}))
+}
+
+/// Takes the descriptions away; `properties` holds names of fields, of which one may be `description`.
+fn prune(schema: &mut Value) {
+    match schema {
+        Value::Object(object) => {
+            object.remove("description");
+            object.remove("title");
+            for (key, value) in object.iter_mut() {
+                match value {
+                    Value::Object(properties) if key == "properties" => {
+                        properties.values_mut().for_each(prune);
+                    }
+                    other => prune(other),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(prune),
+        _ => {}
+    }
+}
+
+fn mark_maps(schema: &mut Value) {
+    let Value::Object(object) = schema else { return };
+    for (name, property) in properties_mut(object) {
+        for (_, keys) in MAPS.iter().filter(|(list, _)| list == name) {
+            mark_map(property, keys);
+        }
+        mark_maps(property);
+    }
+    if let Some(items) = object.get_mut("items") {
+        mark_maps(items);
+    }
+}
+
+fn mark_map(list: &mut Value, keys: &[&str]) {
+    if list["type"] != json!("array") {
+        return;
+    }
+    list["x-kubernetes-list-type"] = json!("map");
+    list["x-kubernetes-list-map-keys"] = json!(keys);
+    // A key must be required or have a default; this one is defaulted by Kubernetes itself.
+    if keys.contains(&"protocol") {
+        list["items"]["properties"]["protocol"]["default"] = json!("TCP");
+    }
+}
+
+/// A template may say nothing of containers: the stock worker is added.
+fn containers_are_optional(schema: &mut Value) {
+    if let Some(Value::Array(required)) = schema.pointer_mut("/properties/spec/required") {
+        required.retain(|name| name != "containers");
+    }
+}
+
+fn properties_mut(object: &mut Map<String, Value>) -> impl Iterator<Item = (&String, &mut Value)> {
+    object
+        .get_mut("properties")
+        .and_then(Value::as_object_mut)
+        .into_iter()
+        .flatten()
+}

@@ -1,0 +1,181 @@
+//! The WorkerPool.
+
+pub mod handler;
+pub mod queues;
+pub mod redis;
+pub mod scaling;
+pub mod status;
+pub mod target;
+pub mod worker;
+
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use queues::QueueSpec;
+use redis::RedisSpec;
+use scaling::ScalingSpec;
+use status::WorkerPoolStatus;
+use target::{DeletionPolicy, ScaleTargetRef};
+use worker::WorkerSpec;
+
+/// What a pool should be. An empty spec is a useful one: it follows the queue `queue` in the Redis of the Service
+/// `redis`, with 0 to 10 replicas of the stock worker.
+#[derive(CustomResource, Clone, Debug, Deserialize, Serialize, PartialEq, JsonSchema)]
+#[kube(
+    group = "workerpool.dev",
+    version = "v1alpha1",
+    kind = "WorkerPool",
+    namespaced,
+    shortname = "wp",
+    category = "workerpool",
+    status = "WorkerPoolStatus",
+    derive = "PartialEq",
+    doc = "A pool of workers that work off a queue in Redis: as many as the queue needs, or exactly as many as spec.replicas says.",
+    validation = kube::core::Rule::new("self.metadata.name.size() <= 52")
+        .message("metadata.name must have at most 52 characters: the names of the pods are made from it"),
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(name = "Queue", type_ = "string", json_path = ".spec.queues[0].name"),
+    printcolumn(
+        name = "Mode",
+        type_ = "string",
+        json_path = ".status.mode",
+        description = "Who decides the count: the queue, a person (Pinned), nobody (Paused), or the fallback"
+    ),
+    printcolumn(name = "Min", type_ = "integer", json_path = ".spec.scaling.minReplicas"),
+    printcolumn(name = "Max", type_ = "integer", json_path = ".spec.scaling.maxReplicas"),
+    printcolumn(name = "Desired", type_ = "integer", json_path = ".status.desiredReplicas"),
+    printcolumn(name = "Ready", type_ = "integer", json_path = ".status.readyReplicas"),
+    printcolumn(
+        name = "Waiting",
+        type_ = "integer",
+        json_path = ".status.queue.waiting",
+        description = "Jobs in line"
+    ),
+    printcolumn(
+        name = "Running",
+        type_ = "integer",
+        json_path = ".status.queue.running",
+        description = "Jobs that a worker holds"
+    ),
+    printcolumn(
+        name = "Dead",
+        type_ = "integer",
+        json_path = ".status.queue.dead",
+        description = "Jobs that were given up"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"ScalingActive\")].reason",
+        description = "The rule that had the last word on the count",
+        priority = 1
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "!(has(self.template) && has(self.scaleTargetRef))",
+        "message": "template and scaleTargetRef exclude each other: a pool makes its own pods or scales what exists",
+    },
+    {
+        "rule": "has(self.scaleTargetRef) == has(oldSelf.scaleTargetRef) && (!has(self.scaleTargetRef) || self.scaleTargetRef == oldSelf.scaleTargetRef)",
+        "message": "scaleTargetRef cannot be changed, added or removed: make a new pool",
+        "fieldPath": ".scaleTargetRef",
+    },
+    {
+        "rule": "self.deletionPolicy != 'Restore' || has(self.scaleTargetRef)",
+        "message": "deletionPolicy Restore needs a scaleTargetRef: the pods of a template go with their pool",
+        "fieldPath": ".deletionPolicy",
+    },
+    {
+        "rule": "!has(self.scaleTargetRef) || !has(self.worker.handler)",
+        "message": "worker.handler and scaleTargetRef exclude each other: nothing of a scale target is changed but its count",
+        "fieldPath": ".worker.handler",
+    },
+    {
+        "rule": "!has(self.worker.handler) || !has(self.template) || !has(self.template.spec) || !has(self.template.spec.containers) || self.template.spec.containers.all(c, c.name != 'worker' || !(has(c.command) || has(c.args)))",
+        "message": "the template's container worker must not have command or args beside worker.handler: the handler says what is run",
+        "fieldPath": ".template.spec.containers",
+    },
+    {
+        "rule": "!has(self.worker.handler) || !has(self.worker.handler.http) || !has(self.template) || !has(self.template.spec) || !has(self.template.spec.containers) || self.template.spec.containers.all(c, c.name != 'worker' || !has(c.image))",
+        "message": "the template's container worker must not have an image beside worker.handler.http: it is the stock worker; give the service's container another name",
+        "fieldPath": ".template.spec.containers",
+    },
+]))]
+pub struct WorkerPoolSpec {
+    /// Exactly this many replicas, whatever the queue says; `kubectl scale` sets it. Absent: follow the queue. It skips
+    /// bounds, windows and policies, never the care for running jobs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100_000))]
+    pub replicas: Option<i32>,
+
+    /// Change nothing while true.
+    #[serde(default)]
+    pub paused: bool,
+
+    /// The Redis that holds the queues.
+    #[serde(default)]
+    pub redis: RedisSpec,
+
+    /// The queues that the workers take jobs from. Their names are immutable. For now only the first is served.
+    #[serde(default = "queues::default_queues")]
+    #[schemars(
+        length(min = 1, max = 8),
+        extend(
+            "x-kubernetes-list-type" = "map",
+            "x-kubernetes-list-map-keys" = ["name"],
+            "x-kubernetes-validations" = [{
+                "rule": "self.size() == oldSelf.size() && self.all(q, oldSelf.exists(o, o.name == q.name))",
+                "message": "the names of the queues are immutable: make a new pool",
+            }],
+        )
+    )]
+    pub queues: Vec<QueueSpec>,
+
+    /// How many replicas for how much work.
+    #[serde(default)]
+    pub scaling: ScalingSpec,
+
+    /// How jobs are run.
+    #[serde(default)]
+    pub worker: WorkerSpec,
+
+    /// The pods, merged over the stock worker: what the container named `worker` leaves out is filled in, the
+    /// environment always, image, command and probes where it runs the stock worker. Absent: the stock worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::template::schema")]
+    pub template: Option<PodTemplateSpec>,
+
+    /// Scale something that exists, untouched but for its count, instead of making pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale_target_ref: Option<ScaleTargetRef>,
+
+    /// What becomes of the count of the scale target when the pool is deleted.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+}
+
+impl Default for WorkerPoolSpec {
+    /// What the API server makes of `spec: {}`.
+    fn default() -> Self {
+        Self {
+            replicas: None,
+            paused: false,
+            redis: RedisSpec::default(),
+            queues: queues::default_queues(),
+            scaling: ScalingSpec::default(),
+            worker: WorkerSpec::default(),
+            template: None,
+            scale_target_ref: None,
+            deletion_policy: DeletionPolicy::default(),
+        }
+    }
+}

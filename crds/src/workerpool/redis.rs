@@ -1,0 +1,128 @@
+//! Where the queue is.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A Redis server (6.2 or newer, or Valkey) and how to log in.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "!(has(self.address) && has(self.sentinel))",
+    "message": "address and sentinel exclude each other: the sentinels say where the master is",
+    "fieldPath": ".sentinel",
+}]))]
+pub struct RedisSpec {
+    /// `host` or `host:port`. A bare name is a Service of the pool's namespace; the port is 6379 unless given. Absent, and no
+    /// sentinel either: the Service `redis`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 260),
+        extend("x-kubernetes-validations" = [{
+            "rule": r"self.matches('^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?$')",
+            "message": "address must be a host or host:port, as redis or redis.example.com:6380",
+        }])
+    )]
+    pub address: Option<String>,
+
+    /// Ask these sentinels where the master is, at the start and after each failover, instead of `address`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sentinel: Option<RedisSentinel>,
+
+    /// A Secret of the pool's namespace with the keys `username` (optional) and `password`. It must bear the label
+    /// `workerpool.dev/redis-credentials: "true"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials_secret_ref: Option<SecretRef>,
+
+    /// Speak TLS. Absent: plain text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<RedisTls>,
+
+    /// The number of the database with the queues. Immutable.
+    #[serde(rename = "queueDB")]
+    #[schemars(
+        range(min = 0, max = 9999),
+        extend("x-kubernetes-validations" = [{
+            "rule": "self == oldSelf",
+            "message": "queueDB is immutable: make a new pool",
+        }])
+    )]
+    pub queue_db: i32,
+
+    /// The number of the database with the jobs. Immutable.
+    #[serde(rename = "jobsDB")]
+    #[schemars(
+        range(min = 0, max = 9999),
+        extend("x-kubernetes-validations" = [{
+            "rule": "self == oldSelf",
+            "message": "jobsDB is immutable: make a new pool",
+        }])
+    )]
+    pub jobs_db: i32,
+}
+
+impl Default for RedisSpec {
+    /// The original's: the Service `redis`, queue on database 2, jobs on database 3.
+    fn default() -> Self {
+        Self {
+            address: None,
+            sentinel: None,
+            credentials_secret_ref: None,
+            tls: None,
+            queue_db: 2,
+            jobs_db: 3,
+        }
+    }
+}
+
+/// Redis Sentinel: several processes that agree on which server is the master.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RedisSentinel {
+    /// What the sentinels call the master, as in `sentinel monitor NAME …`.
+    #[schemars(
+        length(min = 1, max = 255),
+        extend("x-kubernetes-validations" = [{
+            "rule": "self.matches('^[A-Za-z0-9._-]+$')",
+            "message": "masterName has only letters, digits, '.', '_' and '-'",
+        }])
+    )]
+    pub master_name: String,
+
+    /// The sentinels, each `host` or `host:port`, asked in this order until one answers. A bare name is a Service of the pool's
+    /// namespace; the port is 26379 unless given.
+    #[schemars(
+        length(min = 1, max = 8),
+        inner(length(min = 1, max = 260)),
+        extend(
+            "x-kubernetes-list-type" = "set",
+            "x-kubernetes-validations" = [{
+                "rule": r"self.all(a, a.matches('^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?$'))",
+                "message": "each of addresses must be a host or host:port, as sentinel or sentinel.example.com:26379",
+            }],
+        )
+    )]
+    pub addresses: Vec<String>,
+
+    /// A Secret like that of the server, with the login to the sentinels themselves. Absent: they ask for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials_secret_ref: Option<SecretRef>,
+}
+
+/// TLS to Redis. Empty: the server's certificate is checked against the public authorities.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct RedisTls {
+    /// A Secret of the pool's namespace with the keys `ca.crt` (the authority to trust), and `tls.crt` and `tls.key` (a
+    /// client certificate), each optional. It must bear the label `workerpool.dev/redis-credentials: "true"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretRef>,
+}
+
+/// A Secret of the pool's namespace.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, Hash, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretRef {
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}

@@ -1,0 +1,103 @@
+//! Jobs: good and bad ones, and what their author reads.
+
+use std::time::{Duration, Instant};
+
+use crate::kubectl::{Namespace, Output};
+
+/// How long a new definition may take to be in force.
+const IN_FORCE: Duration = Duration::from_secs(20);
+
+const IMMUTABLE: &str =
+    "is invalid: spec: Invalid value: the spec of a Job is immutable: delete it, or make another one";
+
+/// The spec before, if there is one; the spec; and what the answer ends with.
+type Case = (Option<&'static str>, &'static str, &'static str);
+
+#[rustfmt::skip]
+const CASES: [Case; 12] = [
+    (None, "{poolName: thumbs}", ""),
+    (None, "{poolName: thumbs, start: in.png, end: 64x64, payload: {a: [1, {b: null}]}, maxAttempts: 3, timeoutSeconds: 60, \
+        ttlSecondsAfterFinished: 0}", ""),
+    (None, "{poolName: thumbs, payload: 12}", ""),
+    (None, "{poolName: thumbs, payload: [text]}", ""),
+    (None, "{}", "spec.poolName: Required value"),
+    (None, "{poolName: Thumbs}",
+        "poolName must be the name of a WorkerPool: lower-case letters, digits, '-' and '.'"),
+    (None, "{poolName: thumbs, paylod: {}}", "strict decoding error: unknown field \"spec.paylod\""),
+    (None, "{poolName: thumbs, maxAttempts: 0}",
+        "spec.maxAttempts: Invalid value: 0: spec.maxAttempts in body should be greater than or equal to 1"),
+    (Some("{poolName: thumbs, start: a}"), "{poolName: thumbs, start: a}", ""),
+    (Some("{poolName: thumbs, start: a}"), "{poolName: thumbs, start: b}", IMMUTABLE),
+    (Some("{poolName: thumbs, payload: {a: 1}}"), "{poolName: thumbs, payload: {a: 2}}", IMMUTABLE),
+    (Some("{poolName: thumbs, payload: {a: 1}}"), "{poolName: thumbs}", IMMUTABLE),
+];
+
+#[test]
+#[ignore = "needs a cluster"]
+fn each_job_gets_the_answer_that_its_author_should_read() {
+    let namespace = Namespace::create("crds-jobs");
+    let deadline = Instant::now() + IN_FORCE;
+    let mut wrong = Vec::new();
+    for (number, (given, spec, answer)) in CASES.into_iter().enumerate() {
+        let name = format!("case-{number}");
+        if let Some(given) = given {
+            until(
+                deadline,
+                || apply(&namespace, &name, given, &[]),
+                |output| output.success,
+            )
+            .succeeded();
+        }
+        let apply = || apply(&namespace, &name, spec, &["--dry-run=server"]);
+        let right = |output: &Output| output.success == answer.is_empty() && fails_with(output, answer);
+        let last = until(deadline, apply, right);
+        if !right(&last) {
+            wrong.push(format!(
+                "{spec}:\n  expected {answer:?}\n  seen     {:?}",
+                last.stderr
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn fails_with(output: &Output, answer: &str) -> bool {
+    answer.is_empty() || output.stderr.contains(answer)
+}
+
+fn apply(namespace: &Namespace, name: &str, spec: &str, flags: &[&str]) -> Output {
+    let arguments = [&["apply", "-f", "-"], flags].concat();
+    let file =
+        format!("apiVersion: workerpool.dev/v1alpha1\nkind: Job\nmetadata: {{name: {name}}}\nspec: {spec}\n");
+    namespace.kubectl(&arguments, &file)
+}
+
+/// Again and again, until it is right or time is up.
+fn until(deadline: Instant, again: impl Fn() -> Output, right: impl Fn(&Output) -> bool) -> Output {
+    let mut last = again();
+    while !right(&last) && Instant::now() < deadline {
+        last = again();
+    }
+    last
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn the_short_names_are_ours_and_plain_jobs_stay_those_of_batch() {
+    let namespace = Namespace::create("crds-job-names");
+    let job = || apply(&namespace, "mine", "{poolName: thumbs}", &[]);
+    until(Instant::now() + IN_FORCE, job, |output| output.success).succeeded();
+    for name in ["wj", "wpjob", "jobs.workerpool.dev"] {
+        let listed = namespace.kubectl(&["get", name, "-o", "name"], "").succeeded();
+        assert_eq!(listed.trim(), "job.workerpool.dev/mine", "{name}");
+    }
+    assert_eq!(
+        namespace.kubectl(&["get", "jobs", "-o", "name"], "").succeeded(),
+        ""
+    );
+    // A name that stands for both kinds would be of no use to `kubectl scale`.
+    let pools = namespace
+        .kubectl(&["get", "workerpool", "-o", "name"], "")
+        .succeeded();
+    assert_eq!(pools, "");
+}

@@ -1,0 +1,299 @@
+//! What a user sees: resources given to a real API server by kubectl, and the answers.
+//!
+//! Needs a cluster: `KUBECONFIG=$(dev/cluster --name test kubeconfig) cargo test -p workerpool-crds --test apiserver --
+//! --ignored`, or WORKERPOOL_TEST_KUBECONFIG in place of KUBECONFIG.
+
+#![allow(clippy::expect_used, clippy::panic)]
+
+mod cases;
+mod jobs;
+mod kubectl;
+
+use std::time::{Duration, Instant};
+
+use cases::{Case, cases};
+use crds::WorkerPoolSpec;
+use kubectl::{Namespace, Output};
+use serde_json::Value;
+
+/// How long a new definition may take to be in force.
+const IN_FORCE: Duration = Duration::from_secs(20);
+
+#[test]
+#[ignore = "needs a cluster"]
+fn each_resource_gets_the_answer_that_its_author_should_read() {
+    let namespace = Namespace::create("crds-cases");
+    let deadline = Instant::now() + IN_FORCE;
+    let mut wrong = Vec::new();
+    for (number, case) in cases().iter().enumerate() {
+        let name = case
+            .metadata_name
+            .map_or_else(|| format!("case-{number}"), str::to_owned);
+        if let Some(given) = case.given {
+            namespace
+                .kubectl(&["apply", "-f", "-"], &manifest(&name, given))
+                .succeeded();
+        }
+        let seen = || answer(&namespace, &name, case);
+        let mut last = seen();
+        while last != case.answer.text(&name) && Instant::now() < deadline {
+            last = seen();
+        }
+        if last != case.answer.text(&name) {
+            wrong.push(format!(
+                "{}:\n  expected {}\n  seen     {last}",
+                case.name,
+                case.answer.text(&name)
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What kubectl says; the value that older servers print for an object ("object") is left out.
+fn answer(namespace: &Namespace, name: &str, case: &Case) -> String {
+    // Apply would leave nulls out of what it creates.
+    let verb = if case.given.is_some() { "apply" } else { "create" };
+    let output = namespace.kubectl(&[verb, "--dry-run=server", "-f", "-"], &manifest(name, case.spec));
+    if output.success {
+        "accepted".to_owned()
+    } else {
+        output.stderr.replace("\"object\": ", "")
+    }
+}
+
+fn manifest(name: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: workerpool.dev/v1alpha1\nkind: WorkerPool\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+    )
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn an_empty_spec_becomes_what_the_types_call_default() {
+    let namespace = Namespace::create("crds-defaults");
+    namespace
+        .kubectl(&["apply", "-f", "-"], &manifest("empty", "{}"))
+        .succeeded();
+    let stored: Value = namespace.get("wp/empty");
+    let spec: WorkerPoolSpec = serde_json::from_value(stored["spec"].clone()).expect("a spec");
+    assert_eq!(spec, WorkerPoolSpec::default());
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn a_null_is_an_absent_field() {
+    let namespace = Namespace::create("crds-null");
+    let nulls = "{replicas: null, redis: null, template: null, scaling: {minReplicas: null, fallback: null}}";
+    namespace
+        .kubectl(&["create", "-f", "-"], &manifest("nulls", nulls))
+        .succeeded();
+    let stored = namespace.get("wp/nulls")["spec"].clone();
+    assert!(!stored.to_string().contains("null"), "{stored}");
+    let spec: WorkerPoolSpec = serde_json::from_value(stored).expect("a spec");
+    assert_eq!(spec, WorkerPoolSpec::default());
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn kubectl_scale_pins_and_a_null_unpins() {
+    let namespace = Namespace::create("crds-scale");
+    let file = manifest("pool", "{scaling: {maxReplicas: 4}}");
+    let replicas = || namespace.get("wp/pool")["spec"]["replicas"].clone();
+    namespace.kubectl(&["apply", "-f", "-"], &file).succeeded();
+    assert_eq!(replicas(), Value::Null);
+
+    let unpinned = namespace.kubectl(&["get", "--raw", &namespace.scale_path("pool")], "");
+    assert!(
+        unpinned
+            .stderr
+            .contains("the spec replicas field \".spec.replicas\" does not exist"),
+        "{}",
+        unpinned.stderr
+    );
+
+    namespace
+        .kubectl(&["scale", "workerpool", "pool", "--replicas=3"], "")
+        .succeeded();
+    assert_eq!(
+        replicas(),
+        3,
+        "scaling works though the field was absent, and pins"
+    );
+
+    namespace.kubectl(&["apply", "-f", "-"], &file).succeeded();
+    assert_eq!(replicas(), 3, "applying the file without the field keeps the pin");
+
+    namespace
+        .kubectl(
+            &[
+                "scale",
+                "workerpool",
+                "pool",
+                "--current-replicas=3",
+                "--replicas=2",
+            ],
+            "",
+        )
+        .succeeded();
+    assert_eq!(
+        replicas(),
+        2,
+        "with a pin there is a current count to compare with"
+    );
+
+    let unpin = r#"{"spec":{"replicas":null}}"#;
+    namespace
+        .kubectl(&["patch", "wp", "pool", "--type=merge", "-p", unpin], "")
+        .succeeded();
+    assert_eq!(replicas(), Value::Null, "a null takes the pin away");
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn a_pin_that_a_file_set_is_taken_away_by_the_file_without_it() {
+    let namespace = Namespace::create("crds-pin-file");
+    namespace
+        .kubectl(&["apply", "-f", "-"], &manifest("pool", "{replicas: 2}"))
+        .succeeded();
+    assert_eq!(namespace.get("wp/pool")["spec"]["replicas"], 2);
+    namespace
+        .kubectl(&["apply", "-f", "-"], &manifest("pool", "{}"))
+        .succeeded();
+    assert_eq!(namespace.get("wp/pool")["spec"]["replicas"], Value::Null);
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn the_scale_subresource_reads_the_status() {
+    let namespace = Namespace::create("crds-scale-status");
+    namespace
+        .kubectl(&["apply", "-f", "-"], &manifest("pool", "{replicas: 2}"))
+        .succeeded();
+    let status = r#"{"status":{"replicas":1,"selector":"workerpool.dev/pool=pool"}}"#;
+    namespace
+        .kubectl(
+            &[
+                "patch",
+                "wp",
+                "pool",
+                "--subresource=status",
+                "--type=merge",
+                "-p",
+                status,
+            ],
+            "",
+        )
+        .succeeded();
+    let scale = namespace
+        .kubectl(&["get", "--raw", &namespace.scale_path("pool")], "")
+        .succeeded();
+    let scale: Value = serde_json::from_str(&scale).expect("JSON");
+    assert_eq!(scale["spec"]["replicas"], 2);
+    assert_eq!(scale["status"]["replicas"], 1);
+    assert_eq!(scale["status"]["selector"], "workerpool.dev/pool=pool");
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn get_shows_the_decision_and_what_it_was_made_from() {
+    let namespace = Namespace::create("crds-columns");
+    namespace
+        .kubectl(
+            &["apply", "-f", "-"],
+            &manifest("pool", "{queues: [{name: mails}]}"),
+        )
+        .succeeded();
+    let status = r#"{"status":{"mode":"Queue","desiredReplicas":3,"readyReplicas":2,"queue":{"waiting":11,"running":2,"dead":1},
+        "conditions":[{"type":"ScalingActive","status":"True","reason":"JobsPerReplica","message":"",
+        "lastTransitionTime":"2026-11-24T10:00:00Z"}]}}"#;
+    namespace
+        .kubectl(
+            &[
+                "patch",
+                "wp",
+                "pool",
+                "--subresource=status",
+                "--type=merge",
+                "-p",
+                status,
+            ],
+            "",
+        )
+        .succeeded();
+
+    let table = namespace.kubectl(&["get", "workerpools"], "").succeeded();
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    let columns = [
+        "NAME", "QUEUE", "MODE", "MIN", "MAX", "DESIRED", "READY", "WAITING", "RUNNING", "DEAD", "AGE",
+    ];
+    assert_eq!(rows[0], columns);
+    assert_eq!(
+        rows[1][..10],
+        ["pool", "mails", "Queue", "0", "10", "3", "2", "11", "2", "1"]
+    );
+
+    let wide = namespace
+        .kubectl(&["get", "workerpools", "-o", "wide"], "")
+        .succeeded();
+    assert!(
+        wide.contains("REASON") && wide.contains("JobsPerReplica"),
+        "{wide}"
+    );
+    let by_category = namespace
+        .kubectl(&["get", "workerpool", "-o", "name"], "")
+        .succeeded();
+    assert_eq!(by_category.trim(), "workerpool.workerpool.dev/pool");
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn explain_tells_what_a_field_is_for() {
+    let namespace = Namespace::create("crds-explain");
+    let deadline = Instant::now() + IN_FORCE;
+    let explain = || namespace.kubectl(&["explain", "workerpool.spec.replicas"], "");
+    // The API server publishes the schema of a new definition a moment after it is in force.
+    let mut last: Output = explain();
+    while !last.success && Instant::now() < deadline {
+        last = explain();
+    }
+    let text = last.succeeded();
+    assert!(
+        text.contains("Exactly this many replicas, whatever the queue says"),
+        "{text}"
+    );
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn two_appliers_share_a_template_container_by_container() {
+    let namespace = Namespace::create("crds-ssa");
+    let apply = |manager: &str, spec: &str| {
+        let field_manager = format!("--field-manager={manager}");
+        namespace
+            .kubectl(
+                &["apply", "--server-side", &field_manager, "-f", "-"],
+                &manifest("pool", spec),
+            )
+            .succeeded();
+    };
+    apply(
+        "one",
+        "{template: {spec: {containers: [{name: worker, env: [{name: A, value: a}]}]}}}",
+    );
+    apply(
+        "two",
+        "{template: {spec: {containers: [{name: worker, env: [{name: B, value: b}]}, {name: sidecar, image: s}]}}}",
+    );
+    let pool = namespace.get("wp/pool");
+    let containers = &pool["spec"]["template"]["spec"]["containers"];
+    assert_eq!(containers.as_array().map(Vec::len), Some(2), "{containers}");
+    assert_eq!(
+        containers[0]["env"].as_array().map(Vec::len),
+        Some(2),
+        "{containers}"
+    );
+}

@@ -1,0 +1,96 @@
+//! The checked-in YAML of the CustomResourceDefinitions is what the types say.
+//!
+//! After a change of the types: `UPDATE=1 cargo test -p workerpool-crds --test yaml`.
+
+// Fixtures are not tests to clippy, and they too may say what they expect.
+#![allow(clippy::expect_used)]
+
+use std::path::{Path, PathBuf};
+
+use crds::{JobSpec, WorkerPoolSpec};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use serde_json::Value;
+
+const HEADER: &str = "# Generated from the types in crds/src; `UPDATE=1 cargo test -p workerpool-crds --test yaml` makes it anew.\n";
+
+/// kubectl keeps what a client-side apply sent in an annotation, and all annotations of an object together have at most
+/// 256 KiB. Half of that leaves room to grow.
+const LARGEST: usize = 128 * 1024;
+
+/// Every definition, as it is made.
+fn definitions() -> [CustomResourceDefinition; 2] {
+    [crds::definition::workerpool(), crds::definition::job()]
+}
+
+/// The file is called as the definition is.
+fn path(definition: &CustomResourceDefinition) -> PathBuf {
+    let name = definition
+        .metadata
+        .name
+        .as_deref()
+        .expect("a definition has a name");
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("yaml/{name}.yaml"))
+}
+
+#[test]
+fn each_checked_in_definition_is_the_one_that_the_types_make() {
+    for definition in definitions() {
+        let (path, yaml) = (
+            path(&definition),
+            serde_saphyr::to_string(&definition).expect("a definition is YAML"),
+        );
+        let made = format!("{HEADER}{yaml}");
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&path, &made).expect("crds/yaml can be written");
+        }
+        let checked_in = std::fs::read_to_string(&path).expect("the definition is checked in");
+        assert!(
+            checked_in == made,
+            "the types have changed: UPDATE=1 cargo test -p workerpool-crds --test yaml, and commit {}",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn each_definition_reads_back_from_its_yaml_unchanged() {
+    for definition in definitions() {
+        let yaml = serde_saphyr::to_string(&definition).expect("a definition is YAML");
+        let read: Value = serde_saphyr::from_str(&yaml).expect("the YAML parses");
+        assert_eq!(read, serde_json::to_value(definition).expect("JSON"));
+    }
+}
+
+#[test]
+fn each_definition_fits_a_client_side_apply() {
+    for definition in definitions() {
+        let applied = serde_json::to_string(&definition).expect("JSON");
+        assert!(applied.len() < LARGEST, "{} bytes", applied.len());
+    }
+}
+
+#[test]
+fn a_job_needs_no_more_than_its_pool() {
+    let spec: JobSpec = serde_json::from_str(r#"{"poolName": "thumbs"}"#).expect("a spec");
+    assert_eq!(
+        (spec.start.as_str(), spec.end.as_str(), spec.payload),
+        ("", "", None)
+    );
+}
+
+#[test]
+fn the_types_default_what_the_api_server_defaults() {
+    let spec: WorkerPoolSpec = serde_json::from_str("{}").expect("an empty spec is a spec");
+    assert_eq!(spec, WorkerPoolSpec::default());
+    let partly: WorkerPoolSpec =
+        serde_json::from_str(r#"{"scaling": {"behavior": {"scaleDown": {}}}, "redis": {}}"#)
+            .expect("every part may be partly given");
+    assert_eq!(partly, WorkerPoolSpec::default());
+}
+
+#[test]
+fn no_description_is_broken_where_the_source_is() {
+    let definition = serde_json::to_string(&crds::definition::workerpool()).expect("JSON");
+    let replicas = "whatever the queue says; `kubectl scale` sets it. Absent: follow the queue. It skips bounds, windows and policies";
+    assert!(definition.contains(replicas));
+}

@@ -1,0 +1,41 @@
+//! The hands of the tests on a real cluster (`tests/cluster`): they act as a user does (`kubectl`, `curl`, Python's redis-py and
+//! HotQueue) and look at what a user can see (Kubernetes objects, HTTP answers, Redis).
+//!
+//! A test runs [`in_namespace`]: the product is installed once for the whole run ([`install`]), and each test gets a namespace of
+//! its own with its own Redis and API, so that tests run side by side and can be repeated. [`wait::eventually`] is the one
+//! way to wait: a condition, a deadline, and what was last seen when it fails. Two independent witnesses watch a run:
+//! [`CountHistory`] records every replica count that a Deployment was given, [`Witness`] every status that a job was given.
+
+mod api;
+mod certificates;
+mod counts;
+mod data;
+mod install;
+mod manifest;
+mod namespace;
+mod operator;
+mod pool;
+mod process;
+mod tally;
+pub mod wait;
+mod witness;
+
+pub use api::Api;
+pub use counts::CountHistory;
+pub use data::{Data, Job};
+pub use manifest::{pool, sleeping, sleeping_without_grace};
+pub use namespace::{Namespace, in_namespace};
+pub use operator::kill_operator;
+pub use pool::{Condition, Pool};
+pub use process::Outcome;
+pub use tally::Tally;
+pub use witness::{Transition, Witness};
+
+use std::path::{Path, PathBuf};
+
+/// The project's root folder: what a user applies lies below it.
+#[must_use]
+pub fn project() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}

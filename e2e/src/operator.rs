@@ -1,0 +1,88 @@
+//! The operator's process, and its sudden death.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tokio::sync::Mutex;
+
+use crate::process;
+use crate::wait::{Look, eventually};
+
+/// The operator's pod as the kubelet tells of it.
+#[derive(Debug, PartialEq, Eq)]
+struct Running {
+    uid: String,
+    restarts: u32,
+    ready: bool,
+}
+
+/// Two tests that kill the operator at once would each see the other's restart.
+static KILLING: Mutex<()> = Mutex::const_new(());
+
+/// Kills the operator's process with SIGKILL: nothing is said or tidied up any more. Answers when its container has been
+/// started again and is ready.
+///
+/// # Errors
+/// When its process is not on this machine, or it is not back within 180 s.
+pub async fn kill_operator() -> Result<()> {
+    let _alone = KILLING.lock().await;
+    let before = running().await?;
+    let process =
+        process_of(&before.uid).context("the operator runs on another machine: dev/cluster exec")?;
+    process::succeed("kill", &["-KILL", &process], "").await?;
+    eventually(
+        "the killed operator is back",
+        Duration::from_secs(180),
+        async || {
+            let now = running().await?;
+            let back = now.ready && now.uid == before.uid && now.restarts > before.restarts;
+            Ok(Look::when(back, (), || format!("{now:?}")))
+        },
+    )
+    .await
+}
+
+/// The operator that leads: the Lease names it by its pod, with something behind that no other process has.
+async fn running() -> Result<Running> {
+    let lease = [
+        "-n",
+        "workerpool-system",
+        "get",
+        "lease",
+        "workerpool-operator",
+        "-o",
+    ];
+    let holder = [&lease[..], &["jsonpath={.spec.holderIdentity}"]].concat();
+    let holder = process::succeed("kubectl", &holder, "").await?;
+    let (pod, _) = holder.split_once('_').context("nobody leads")?;
+    let status = ".status.containerStatuses[0]";
+    let columns = format!("jsonpath={{.metadata.uid}} {{{status}.restartCount}} {{{status}.ready}}");
+    let arguments = ["-n", "workerpool-system", "get", "pod", pod, "-o", &columns];
+    let answer = process::succeed("kubectl", &arguments, "").await?;
+    let words: Vec<&str> = answer.split(' ').collect();
+    ensure!(words.len() == 3, "not the status of a pod: {answer:?}");
+    Ok(Running {
+        uid: words[0].to_owned(),
+        restarts: words[1].parse()?,
+        ready: words[2] == "true",
+    })
+}
+
+/// The id of the process whose control group is this pod's and that is the operator (the pod has another one, that pauses).
+fn process_of(pod: &str) -> Option<String> {
+    let group = format!("/pod{pod}/");
+    let read = |process: &Path, file: &str| std::fs::read_to_string(process.join(file)).unwrap_or_default();
+    std::fs::read_dir("/proc")
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find_map(|process| {
+            let found = read(&process, "cgroup").contains(&group)
+                && read(&process, "cmdline").contains("workerpool-operator");
+            found.then(|| {
+                process
+                    .file_name()
+                    .map(|name| name.to_string_lossy().into_owned())
+            })?
+        })
+}

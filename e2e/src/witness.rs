@@ -1,0 +1,145 @@
+//! A witness beside the queue: every status that any program gives a job, as Redis executes it (MONITOR shows what scripts do, too).
+//! It counts how often a job was started without asking the programs under test.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Result;
+use futures::StreamExt;
+use tokio::task::JoinHandle;
+
+use crate::Data;
+
+/// A status that was written into a job's hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// The job.
+    pub id: String,
+    /// Its new status.
+    pub status: String,
+    /// When Redis executed it, on its clock.
+    pub at: Duration,
+}
+
+/// Records transitions from its start until it is dropped.
+#[derive(Debug)]
+pub struct Witness {
+    seen: Arc<Mutex<Vec<Transition>>>,
+    task: JoinHandle<()>,
+}
+
+impl Witness {
+    /// Starts to watch; what is written after this returns is seen.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached.
+    pub async fn of(data: &Data) -> Result<Self> {
+        let monitor = data.client(0)?.get_async_monitor().await?;
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&seen);
+        let task = tokio::spawn(async move {
+            let mut lines = std::pin::pin!(monitor.into_on_message::<String>());
+            while let Some(line) = lines.next().await {
+                if let Some(transition) = transition(&line) {
+                    sink.lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(transition);
+                }
+            }
+        });
+        Ok(Self { seen, task })
+    }
+
+    /// What was seen of one job, in order.
+    #[must_use]
+    pub fn transitions(&self, id: &str) -> Vec<Transition> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.iter()
+            .filter(|transition| transition.id == id)
+            .cloned()
+            .collect()
+    }
+
+    /// How often a job was given this status.
+    #[must_use]
+    pub fn count(&self, id: &str, status: &str) -> usize {
+        self.transitions(id)
+            .iter()
+            .filter(|transition| transition.status == status)
+            .count()
+    }
+
+    /// How long a job was in progress, last start to completion; nothing if it was not seen to run to its end.
+    #[must_use]
+    pub fn ran(&self, id: &str) -> Option<Duration> {
+        let transitions = self.transitions(id);
+        let last = |status: &str| transitions.iter().rfind(|transition| transition.status == status);
+        Some(last("complete")?.at - last("in progress")?.at)
+    }
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The transition in a line of MONITOR, `<time> [<db> <client>] "HSET" "job.<id>" <field> <value> …`, if it is one.
+fn transition(line: &str) -> Option<Transition> {
+    let (source, command) = line.split_once("] \"")?;
+    let words: Vec<&str> = command.trim_end_matches('"').split("\" \"").collect();
+    let [name, key, fields @ ..] = words.as_slice() else {
+        return None;
+    };
+    if !name.eq_ignore_ascii_case("HSET") && !name.eq_ignore_ascii_case("HMSET") {
+        return None;
+    }
+    let id = key.strip_prefix("job.")?.to_owned();
+    let [_, status] = fields
+        .as_chunks::<2>()
+        .0
+        .iter()
+        .find(|[field, _]| *field == "status")?;
+    let seconds = source.split(' ').next()?.parse().ok()?;
+    Some(Transition {
+        id,
+        status: (*status).to_owned(),
+        at: Duration::try_from_secs_f64(seconds).ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status_of(line: &str) -> Option<(String, String)> {
+        transition(line).map(|transition| (transition.id, transition.status))
+    }
+
+    #[test]
+    fn a_status_is_read_from_what_a_client_or_a_script_writes() {
+        let started = Some(("7".to_owned(), "in progress".to_owned()));
+        let client = r#"1763978.5 [3 10.0.0.9:4711] "HSET" "job.7" "status" "in progress""#;
+        assert_eq!(status_of(client), started);
+        let script = r#"1763978.5 [3 lua] "hset" "job.7" "worker" "10.0.0.9" "status" "in progress""#;
+        assert_eq!(status_of(script), started);
+        assert_eq!(
+            transition(script).unwrap().at,
+            Duration::from_millis(1_763_978_500)
+        );
+    }
+
+    #[test]
+    fn what_gives_no_job_a_status_is_passed_over() {
+        assert_eq!(status_of("OK"), None);
+        assert_eq!(status_of(r#"1763978.5 [3 lua] "hget" "job.7" "status""#), None);
+        assert_eq!(
+            status_of(r#"1763978.5 [3 lua] "hset" "job.7" "worker" "10.0.0.9""#),
+            None
+        );
+        assert_eq!(
+            status_of(r#"1763978.5 [2 lua] "hset" "workerpool:queue:record" "status" "x""#),
+            None
+        );
+    }
+}

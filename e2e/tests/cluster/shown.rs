@@ -1,0 +1,44 @@
+//! What `kubectl get workerpools` shows.
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+use workerpool_e2e::{in_namespace, pool, sleeping};
+
+use crate::{A_WHILE, HW7};
+
+#[tokio::test]
+#[ignore = "needs a cluster"]
+async fn kubectl_get_shows_what_was_decided_and_from_what() -> Result<()> {
+    in_namespace("shown", async |ns| {
+        let redis = ns.deploy_redis().await?;
+        let api = ns.deploy_api().await?;
+        ns.apply(&pool(HW7, json!({"replicas": 1, "template": sleeping(60)})))
+            .await?;
+        ns.ready(HW7, 1).await?;
+        let ids = api.submit(3).await?;
+        redis.started(&ids, 1, A_WHILE).await?;
+        ns.pool_until(HW7, "shows the queue", |pool| {
+            pool.at("/status/queue/waiting") == 2 && pool.at("/status/queue/running") == 1
+        })
+        .await?;
+
+        for name in ["workerpools", "workerpool", "wp"] {
+            let table = ns.kubectl(["get", name]).await?;
+            let rows: Vec<Vec<&str>> = table
+                .lines()
+                .map(|line| line.split_whitespace().collect())
+                .collect();
+            let header = [
+                "NAME", "QUEUE", "MODE", "MIN", "MAX", "DESIRED", "READY", "WAITING", "RUNNING", "DEAD",
+                "AGE",
+            ];
+            ensure!(rows.len() == 2 && rows[0] == header, "{table}");
+            ensure!(
+                rows[1][..10] == [HW7, "queue", "Pinned", "0", "10", "1", "1", "2", "1", "0"],
+                "{table}"
+            );
+        }
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,328 @@
+//! From a decision to Kubernetes.
+
+use std::{
+    cmp::Ordering,
+    time::{Duration, Instant},
+};
+
+use crds::WorkerPool;
+use k8s_openapi::api::apps::v1::Deployment as FullDeployment;
+use kube::{
+    Api, ResourceExt,
+    api::{Patch, PatchParams},
+};
+use queue::Mark;
+use scaling::{Decision, Mode};
+use serde_json::json;
+
+use crate::{
+    PoolRef,
+    claims::deployment_name,
+    context::{Context, PoolState, Wanted, Written},
+    deployment::{Inputs, Plan, build_deployment, plan_deployment},
+    error::{self, Error},
+    events::Event,
+    objects::Deployment,
+    observe::Observed,
+    scale_down::{HeldBack, Progress, Target},
+};
+
+/// Who writes the owned Deployments.
+const DEPLOYMENT_MANAGER: &str = "workerpool-operator/deployment";
+/// Who writes counts.
+pub(crate) const SCALE_MANAGER: &str = "workerpool-operator/scale";
+/// After somebody else wrote in between, the watch shows it at once; this is only in case.
+pub(crate) const CONFLICT_RETRY: Duration = Duration::from_millis(200);
+
+/// A count is tried to be raised so often, while others write to the Deployment.
+const RAISES: usize = 3;
+
+/// What was done.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// The count that was written, if one was.
+    pub scaled_to: Option<u32>,
+    /// Why the count could not be lowered.
+    pub held_back: Option<HeldBack>,
+    /// When to go on.
+    pub again: Option<Duration>,
+}
+
+/// Does what was decided.
+///
+/// # Errors
+/// What the API server answers.
+pub async fn apply(
+    pool: &WorkerPool,
+    pool_ref: &PoolRef,
+    ctx: &Context,
+    state: &mut PoolState,
+    observed: &Observed,
+    decision: &Decision,
+) -> Result<Applied, Error> {
+    if decision.mode == Mode::Paused {
+        state
+            .scale_down
+            .abandon(&ctx.client, &ctx.queues, pool_ref, &observed.view)
+            .await?;
+        return Ok(Applied::default());
+    }
+    if pool.spec.scale_target_ref.is_none()
+        && let Some(applied) = apply_deployment(pool, ctx, state, observed, decision).await?
+    {
+        return Ok(applied);
+    }
+    let Some(deployment) = observed.deployment.as_deref() else {
+        return Ok(Applied::default());
+    };
+    let scaling = Scaling {
+        pool,
+        pool_ref,
+        ctx,
+        deployment,
+        observed,
+    };
+    scaling.apply_count(state, decision).await
+}
+
+/// Applies the pool's own Deployment, if it is not there or its template changed. It always carries a count: without one
+/// the API server would make it 1.
+async fn apply_deployment(
+    pool: &WorkerPool,
+    ctx: &Context,
+    state: &mut PoolState,
+    observed: &Observed,
+    decision: &Decision,
+) -> Result<Option<Applied>, Error> {
+    let wanted = wanted(pool, ctx, state, observed);
+    let found = observed.deployment.as_deref();
+    if plan_deployment(wanted, found) == Plan::Keep {
+        return Ok(None);
+    }
+    // Going down is not done by the way: pods are asked first.
+    let replicas = match found {
+        Some(_) => decision.replicas.max(observed.current),
+        None => decision.replicas,
+    };
+    let mut wanted = wanted.clone();
+    wanted.spec.get_or_insert_default().replicas = Some(to_i32(replicas));
+    // Only if nobody wrote since: what arrives late of an operator that led before must not undo the next one's count.
+    wanted.metadata.resource_version = found.and_then(|found| version_known(state, found));
+    let deployments: Api<Deployment> = Api::namespaced(ctx.client.clone(), &namespace(pool)?);
+    let params = PatchParams::apply(DEPLOYMENT_MANAGER).force();
+    let (name, patch) = (wanted.name_any(), Patch::Apply(&wanted));
+    let request = deployments.patch(&name, &params, &patch);
+    let answer = match error::call("apply the Deployment", request).await {
+        Err(error) if error.is_conflict() => return Ok(Some(Applied::later())),
+        answer => answer?,
+    };
+    remember(state, replicas, answer.resource_version());
+    let (reason, what) = match found {
+        Some(_) => ("DeploymentUpdated", "changed its pods"),
+        None => ("DeploymentCreated", "made its Deployment"),
+    };
+    ctx.events.send(
+        pool,
+        Event::normal(reason, "Apply", format!("{what}, {replicas} replicas")),
+    );
+    Ok(Some(Applied {
+        scaled_to: (found.is_none() || replicas != observed.current).then_some(replicas),
+        ..Applied::default()
+    }))
+}
+
+fn wanted<'a>(
+    pool: &WorkerPool,
+    ctx: &Context,
+    state: &'a mut PoolState,
+    observed: &Observed,
+) -> &'a FullDeployment {
+    let source = &observed.source;
+    let generation = pool.metadata.generation;
+    let up_to_date = state
+        .wanted
+        .take()
+        .filter(|wanted| wanted.generation == generation && wanted.server == source.server);
+    let build = || Wanted {
+        generation,
+        server: source.server.clone(),
+        deployment: build_deployment(
+            pool,
+            Inputs {
+                image: &ctx.worker_image,
+                server: &source.server,
+                queue: &source.queue,
+            },
+        ),
+    };
+    &state.wanted.insert(up_to_date.unwrap_or_else(build)).deployment
+}
+
+/// A Deployment whose count may change.
+struct Scaling<'a> {
+    pool: &'a WorkerPool,
+    pool_ref: &'a PoolRef,
+    ctx: &'a Context,
+    deployment: &'a Deployment,
+    observed: &'a Observed,
+}
+
+impl Applied {
+    /// Nothing, for somebody wrote in between.
+    fn later() -> Self {
+        Self {
+            again: Some(CONFLICT_RETRY),
+            ..Self::default()
+        }
+    }
+}
+
+impl Scaling<'_> {
+    async fn apply_count(&self, state: &mut PoolState, decision: &Decision) -> Result<Applied, Error> {
+        let current = self.observed.current;
+        let mark = if self.pool.spec.worker.concurrency > 1 {
+            Mark::Drain
+        } else {
+            Mark::Quiet
+        };
+        // Busy pods that are drained may go down to what is desired; others only as far as some are idle.
+        let to = if mark == Mark::Drain {
+            decision.desired.min(decision.replicas)
+        } else {
+            decision.replicas
+        };
+        match to.cmp(&current) {
+            Ordering::Less if self.observed.view.failures > 0 => {
+                // Decided without the queue: nobody can be asked.
+                self.write(state, decision.replicas, None).await
+            }
+            Ordering::Less => self.lower(state, to, mark).await,
+            Ordering::Greater => {
+                // First the count, which somebody waits for.
+                let applied = self.raise(state, to).await?;
+                self.abandon(state).await?;
+                Ok(applied)
+            }
+            Ordering::Equal => {
+                self.abandon(state).await?;
+                Ok(Applied::default())
+            }
+        }
+    }
+
+    async fn lower(&self, state: &mut PoolState, to: u32, mark: Mark) -> Result<Applied, Error> {
+        let target = Target {
+            client: &self.ctx.client,
+            queues: &self.ctx.queues,
+            pool: self.pool_ref,
+            deployment: self.deployment,
+            current: self.observed.current,
+            to,
+            mark,
+        };
+        match state
+            .scale_down
+            .step(target, &self.observed.view, Instant::now())
+            .await?
+        {
+            Progress::Lower(count) => {
+                let version = version_known(state, self.deployment);
+                match self.write(state, count, version).await {
+                    Err(error) if error.is_conflict() => Ok(Applied::later()),
+                    applied => {
+                        state.scale_down.done();
+                        applied
+                    }
+                }
+            }
+            Progress::Waiting(again) => Ok(Applied {
+                again: Some(again),
+                ..Applied::default()
+            }),
+            Progress::HeldBack(why, again) => Ok(Applied {
+                held_back: Some(why),
+                again: Some(again),
+                ..Applied::default()
+            }),
+        }
+    }
+
+    /// Raises the count if it still is what it was. Others write to a Deployment whose pods come up all the time, but only
+    /// its count matters here.
+    async fn raise(&self, state: &mut PoolState, count: u32) -> Result<Applied, Error> {
+        let name = deployment_name(self.pool);
+        let deployments: Api<Deployment> = Api::namespaced(self.ctx.client.clone(), &namespace(self.pool)?);
+        let mut version = version_known(state, self.deployment);
+        for _ in 0..RAISES {
+            match self.write(state, count, version).await {
+                Err(error) if error.is_conflict() => {}
+                applied => return applied,
+            }
+            let scale = error::call("read the replica count", deployments.get_scale(&name)).await?;
+            let found = scale.spec.and_then(|spec| spec.replicas).unwrap_or(0);
+            if u32::try_from(found) != Ok(self.observed.current) {
+                break;
+            }
+            version = scale.metadata.resource_version;
+        }
+        Ok(Applied::later())
+    }
+
+    async fn abandon(&self, state: &mut PoolState) -> Result<(), Error> {
+        state
+            .scale_down
+            .abandon(
+                &self.ctx.client,
+                &self.ctx.queues,
+                self.pool_ref,
+                &self.observed.view,
+            )
+            .await
+    }
+
+    /// Writes the count through /scale; with a version, only if nobody wrote since.
+    async fn write(
+        &self,
+        state: &mut PoolState,
+        count: u32,
+        version: Option<String>,
+    ) -> Result<Applied, Error> {
+        let name = deployment_name(self.pool);
+        let deployments: Api<Deployment> = Api::namespaced(self.ctx.client.clone(), &namespace(self.pool)?);
+        let patch = Patch::Merge(match version {
+            Some(version) => json!({"metadata": {"resourceVersion": version}, "spec": {"replicas": count}}),
+            None => json!({"spec": {"replicas": count}}),
+        });
+        let params = PatchParams {
+            field_manager: Some(SCALE_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let request = deployments.patch_scale(&name, &params, &patch);
+        let answer = error::call("write the replica count", request).await?;
+        remember(state, count, answer.metadata.resource_version);
+        Ok(Applied {
+            scaled_to: Some(count),
+            ..Applied::default()
+        })
+    }
+}
+
+/// The latest version that we know of: the watch lags behind our own writes.
+fn version_known(state: &PoolState, deployment: &Deployment) -> Option<String> {
+    match &state.written {
+        Some(written) => Some(written.version.clone()),
+        None => deployment.resource_version(),
+    }
+}
+
+fn remember(state: &mut PoolState, replicas: u32, version: Option<String>) {
+    state.written = version.map(|version| Written { replicas, version });
+}
+
+fn namespace(pool: &WorkerPool) -> Result<String, Error> {
+    pool.namespace().ok_or(Error::Incomplete("namespace"))
+}
+
+fn to_i32(count: u32) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}

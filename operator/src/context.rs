@@ -1,0 +1,263 @@
+//! What reconciling is given, and what it remembers of each pool.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use crds::{WorkerPool, status::WorkerPoolStatus};
+use k8s_openapi::{api::apps::v1::Deployment as FullDeployment, jiff::Timestamp};
+use kube::{Client, ResourceExt, runtime::reflector::Store};
+use queue::Server;
+use scaling::History;
+
+use crate::{
+    PoolRef,
+    autoscalers::Autoscalers,
+    bounds::Schedules,
+    claims::Claims,
+    error::Error,
+    events::{Budget, Events},
+    leader::Leadership,
+    metrics::Metrics,
+    objects::Deployment,
+    queues::Queues,
+    scale_down::ScaleDown,
+    starts::Starts,
+    watches::Watches,
+};
+
+/// The first lists of pools and Deployments take no longer than this, or something is wrong.
+const LIST_TIMEOUT: Duration = Duration::from_secs(20);
+/// The wait after the first error of a pool; it doubles with each.
+const FIRST_BACKOFF: Duration = Duration::from_millis(500);
+/// The longest wait.
+const LAST_BACKOFF: Duration = Duration::from_secs(60);
+
+/// What reconciling is given.
+pub struct Context {
+    /// To Kubernetes.
+    pub client: Client,
+    /// All pools.
+    pub pools: Store<WorkerPool>,
+    /// All Deployments.
+    pub deployments: Store<Deployment>,
+    /// How far both have come.
+    pub watches: Watches,
+    /// The watch on Redis.
+    pub queues: Queues,
+    /// Whether to act.
+    pub leadership: Leadership,
+    /// Who has what.
+    pub claims: Mutex<Claims>,
+    /// What HorizontalPodAutoscalers scale.
+    pub autoscalers: Autoscalers,
+    /// Where events go.
+    pub events: Events,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// The image of the stock worker.
+    pub worker_image: String,
+    /// What is remembered of each pool.
+    pub memories: Memories,
+}
+
+/// What is remembered of all pools.
+#[derive(Default)]
+pub struct Memories {
+    states: Mutex<HashMap<PoolRef, Arc<tokio::sync::Mutex<PoolState>>>>,
+    backoffs: Mutex<HashMap<PoolRef, Backoff>>,
+}
+
+/// What is remembered of one pool. Lost with a restart, and nothing is worse for it.
+#[derive(Default)]
+pub struct PoolState {
+    /// Whose state this is: a pool of the same name may be another.
+    pub uid: Option<String>,
+    /// The term of leadership that it is of.
+    pub epoch: Option<u64>,
+    /// The pool's schedules, as of this generation of its spec.
+    pub schedules: Option<(Option<i64>, Schedules)>,
+    /// Past recommendations and changes; starts with the first reading.
+    pub history: Option<History>,
+    /// The server process that the last reading came from.
+    pub run_id: Option<String>,
+    /// The count last decided: what a Deployment that was deleted comes back with.
+    pub replicas: Option<u32>,
+    /// What we last wrote, until the watch shows it.
+    pub written: Option<Written>,
+    /// Where the queue is, by Secrets that were read at that time.
+    pub server: Option<(Server, Instant)>,
+    /// The Deployment to be, for this generation and server.
+    pub wanted: Option<Wanted>,
+    /// A scale-down under way.
+    pub scale_down: ScaleDown,
+    /// Whether its finalizer was last set or taken away, until the watch shows it.
+    pub noted: Option<bool>,
+    /// Since when it has been known to be deleted.
+    pub deleting_since: Option<Instant>,
+    /// The status last written.
+    pub status: Option<WorkerPoolStatus>,
+    /// When the depth of the queue was last written.
+    pub depth_written: Option<Instant>,
+    /// How long replicas take to start.
+    pub starts: Starts,
+    /// How many more events may be told.
+    pub budget: Budget,
+    /// When the count was changed, until the status says so.
+    pub scaled: Option<(Timestamp, Instant)>,
+}
+
+/// A count that we wrote to a Deployment.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The count.
+    pub replicas: u32,
+    /// The Deployment's version after that.
+    pub version: String,
+}
+
+/// A Deployment that was built.
+#[derive(Clone)]
+pub struct Wanted {
+    /// From this generation of the spec.
+    pub generation: Option<i64>,
+    /// For this server.
+    pub server: Server,
+    /// The Deployment.
+    pub deployment: FullDeployment,
+}
+
+/// How often a pool failed in a row.
+#[derive(Clone, Copy, Debug)]
+struct Backoff {
+    failures: u32,
+    until: Instant,
+    /// Of the spec that failed.
+    generation: Option<i64>,
+}
+
+impl Context {
+    /// Returns once all pools and Deployments are known; at once, after the first time.
+    ///
+    /// # Errors
+    /// [`Error::NotListed`] if that takes too long.
+    pub async fn listed(&self) -> Result<(), Error> {
+        let listed = tokio::time::timeout(LIST_TIMEOUT, self.watches.listed()).await;
+        listed.map_err(|_| Error::NotListed)
+    }
+
+    /// Who has what.
+    pub fn claims(&self) -> MutexGuard<'_, Claims> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Drops all that is known of a pool that is gone.
+    pub fn forget(&self, pool: &PoolRef) {
+        self.queues.forget(pool);
+        self.metrics.forget(pool);
+        self.memories.forget(pool);
+    }
+}
+
+impl PoolState {
+    /// Begins a term of leadership: others may have written since the last one, so that all begins as after a restart.
+    pub fn begin_term(&mut self, epoch: u64, pool: &WorkerPool) {
+        if self.epoch == Some(epoch) {
+            return;
+        }
+        let last = std::mem::take(self);
+        *self = Self {
+            uid: last.uid,
+            epoch: Some(epoch),
+            server: last.server,
+            wanted: last.wanted,
+            status: pool.status.clone(),
+            ..Self::default()
+        };
+    }
+}
+
+impl Memories {
+    /// What is remembered of a pool. It is never reconciled twice at once, so nobody waits for this lock.
+    pub fn of(&self, pool: &WorkerPool) -> Arc<tokio::sync::Mutex<PoolState>> {
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        let uid = pool.uid();
+        let state = states.entry(PoolRef::from_obj(pool)).or_default();
+        let another = state.try_lock().is_ok_and(|state| state.uid != uid);
+        if another {
+            let fresh = PoolState {
+                uid,
+                ..PoolState::default()
+            };
+            *state = Arc::new(tokio::sync::Mutex::new(fresh));
+        }
+        Arc::clone(state)
+    }
+
+    /// How long to leave a pool alone that failed; not at all if its spec was changed since.
+    pub fn backoff(&self, pool: &WorkerPool, now: Instant) -> Option<Duration> {
+        let backoffs = self.backoffs();
+        let backoff = backoffs.get(&PoolRef::from_obj(pool))?;
+        let applies = backoff.generation == pool.metadata.generation && backoff.until > now;
+        applies.then(|| backoff.until - now)
+    }
+
+    /// A pool failed; answers how long to leave it alone.
+    pub fn failed(&self, pool: &WorkerPool, now: Instant) -> Duration {
+        let mut backoffs = self.backoffs();
+        let pool_ref = PoolRef::from_obj(pool);
+        let failures = backoffs.get(&pool_ref).map_or(0, |backoff| backoff.failures);
+        let wait = FIRST_BACKOFF
+            .saturating_mul(2_u32.saturating_pow(failures))
+            .min(LAST_BACKOFF);
+        let backoff = Backoff {
+            failures: failures.saturating_add(1),
+            until: now + wait,
+            generation: pool.metadata.generation,
+        };
+        backoffs.insert(pool_ref, backoff);
+        wait
+    }
+
+    /// A pool did well.
+    pub fn succeeded(&self, pool: &PoolRef) {
+        self.backoffs().remove(pool);
+    }
+
+    fn forget(&self, pool: &PoolRef) {
+        self.states
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(pool);
+        self.backoffs().remove(pool);
+    }
+
+    fn backoffs(&self) -> MutexGuard<'_, HashMap<PoolRef, Backoff>> {
+        self.backoffs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_doubles_up_to_a_minute_and_ends_with_success_or_an_edit() {
+        let memories = Memories::default();
+        let mut pool = WorkerPool::new("hw7", crds::WorkerPoolSpec::default());
+        let now = Instant::now();
+        let waits: Vec<_> = (0..9)
+            .map(|_| memories.failed(&pool, now).as_secs_f64())
+            .collect();
+        assert_eq!(waits, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]);
+        assert_eq!(memories.backoff(&pool, now), Some(LAST_BACKOFF));
+        memories.succeeded(&PoolRef::from_obj(&pool));
+        assert_eq!(memories.backoff(&pool, now), None);
+
+        memories.failed(&pool, now);
+        pool.metadata.generation = Some(2);
+        assert_eq!(memories.backoff(&pool, now), None, "an edit is tried at once");
+    }
+}

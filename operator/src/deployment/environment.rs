@@ -1,0 +1,174 @@
+//! What the worker is told by its environment.
+
+use crds::{WorkerPool, handler::Handler, redis::SecretRef, worker::WorkerSpec};
+use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, SecretKeySelector};
+use queue::{Address, Server, Tls};
+use serde_json::json;
+
+use super::{Inputs, ending::Ending};
+
+/// Where the files for TLS lie in the container.
+pub(super) const TLS_DIRECTORY: &str = "/var/run/workerpool/redis-tls";
+
+/// The settings of `workerpool-worker`, and the original's two variables.
+pub(super) fn environment(pool: &WorkerPool, inputs: Inputs<'_>, ending: Ending) -> Vec<EnvVar> {
+    let Inputs { server, queue, .. } = inputs;
+    let mut env = where_redis_is(server);
+    env.extend([
+        field("WORKER_IP", "status.podIP"),
+        value("WORKERPOOL_QUEUE", queue.name.as_str()),
+        value("WORKERPOOL_QUEUE_DB", queue.queue_db.to_string()),
+        value("WORKERPOOL_JOBS_DB", queue.jobs_db.to_string()),
+        value("WORKERPOOL_GRACE_SECONDS", ending.drain.to_string()),
+        field("WORKERPOOL_POD_UID", "metadata.uid"),
+        field("WORKERPOOL_POD_NAME", "metadata.name"),
+    ]);
+    env.extend(how_jobs_are_run(&pool.spec.worker));
+    if let Some(handler) = &pool.spec.worker.handler {
+        env.extend(what_runs_them(handler, ending));
+    }
+    let redis = &pool.spec.redis;
+    if let Some(secret) = &redis.credentials_secret_ref {
+        env.extend(login("WORKERPOOL_REDIS", secret));
+    }
+    if let Some(secret) = redis
+        .sentinel
+        .as_ref()
+        .and_then(|sentinel| sentinel.credentials_secret_ref.as_ref())
+    {
+        env.extend(login("WORKERPOOL_REDIS_SENTINEL", secret));
+    }
+    if let Some(tls) = &server.tls {
+        env.extend(encryption(tls));
+    }
+    env
+}
+
+/// The address, by its original name too; or who knows it, which the original never asked.
+fn where_redis_is(server: &Server) -> Vec<EnvVar> {
+    let Some(sentinel) = &server.sentinel else {
+        return vec![
+            value("REDIS_IP", &server.address.host),
+            value("WORKERPOOL_REDIS_ADDRESS", server.address.to_string()),
+        ];
+    };
+    let addresses: Vec<_> = sentinel.addresses.iter().map(Address::to_string).collect();
+    vec![
+        value("WORKERPOOL_REDIS_SENTINELS", addresses.join(",")),
+        value("WORKERPOOL_REDIS_MASTER_NAME", &sentinel.master),
+    ]
+}
+
+/// What `spec.worker` says, each setting under its own name.
+fn how_jobs_are_run(worker: &WorkerSpec) -> Vec<EnvVar> {
+    let number = |name: &str, number: i32| value(name, number.to_string());
+    let mut env = vec![
+        number("WORKERPOOL_CONCURRENCY", worker.concurrency),
+        number("WORKERPOOL_LEASE_SECONDS", worker.lease_seconds),
+        number("WORKERPOOL_MAX_ATTEMPTS", worker.max_attempts),
+        number("WORKERPOOL_MAX_LOST", worker.max_lost),
+        number("WORKERPOOL_BACKOFF_BASE_SECONDS", worker.backoff.base_seconds),
+        number("WORKERPOOL_BACKOFF_CAP_SECONDS", worker.backoff.cap_seconds),
+        number("WORKERPOOL_RETENTION_SECONDS", worker.retention_seconds),
+        number("WORKERPOOL_DEAD_RETENTION_SECONDS", worker.dead_retention_seconds),
+        value(
+            "WORKERPOOL_RECOVER_FOREIGN",
+            worker.recover_foreign_jobs.to_string(),
+        ),
+    ];
+    if let Some(timeout) = worker.job_timeout_seconds {
+        env.push(number("WORKERPOOL_JOB_TIMEOUT_SECONDS", timeout));
+    }
+    if let Some(bytes) = worker.max_result_bytes {
+        env.push(number("WORKERPOOL_RESULT_MAX_BYTES", bytes));
+    }
+    env
+}
+
+/// The handler: a command, or a service.
+fn what_runs_them(handler: &Handler, ending: Ending) -> Vec<EnvVar> {
+    if let Some(command) = &handler.command {
+        return vec![
+            value("WORKERPOOL_HANDLER", "command"),
+            verbatim("WORKERPOOL_COMMAND", &json!(command).to_string()),
+            value("WORKERPOOL_KILL_GRACE_SECONDS", ending.kill.to_string()),
+        ];
+    }
+    let Some(http) = &handler.http else {
+        return Vec::new();
+    };
+    let mut env = vec![
+        value("WORKERPOOL_HANDLER", "http"),
+        verbatim("WORKERPOOL_HTTP_URL", &http.url),
+    ];
+    if let Some(url) = &http.ready_url {
+        env.push(verbatim("WORKERPOOL_HTTP_READY_URL", url));
+    }
+    env
+}
+
+/// The login that a Secret holds, by reference: the password itself is in no Deployment.
+fn login(prefix: &str, secret: &SecretRef) -> [EnvVar; 2] {
+    [
+        secret_key(&format!("{prefix}_USERNAME"), secret, "username", true),
+        secret_key(&format!("{prefix}_PASSWORD"), secret, "password", false),
+    ]
+}
+
+fn encryption(tls: &Tls) -> Vec<EnvVar> {
+    let file = |name: &str| format!("{TLS_DIRECTORY}/{name}");
+    let mut env = vec![value("WORKERPOOL_REDIS_TLS", "true")];
+    if tls.ca.is_some() {
+        env.push(value("WORKERPOOL_REDIS_CA_FILE", file("ca.crt")));
+    }
+    if tls.identity.is_some() {
+        env.push(value("WORKERPOOL_REDIS_CERT_FILE", file("tls.crt")));
+        env.push(value("WORKERPOOL_REDIS_KEY_FILE", file("tls.key")));
+    }
+    env
+}
+
+fn value(name: &str, value: impl Into<String>) -> EnvVar {
+    EnvVar {
+        name: name.to_owned(),
+        value: Some(value.into()),
+        ..EnvVar::default()
+    }
+}
+
+/// The kubelet would put another variable's value in the place of `$(NAME)`, and `$` in the place of `$$`, which a shell's
+/// script may well have. <https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/>
+fn verbatim(name: &str, text: &str) -> EnvVar {
+    value(name, text.replace('$', "$$"))
+}
+
+fn field(name: &str, path: &str) -> EnvVar {
+    let source = EnvVarSource {
+        field_ref: Some(ObjectFieldSelector {
+            field_path: path.to_owned(),
+            ..ObjectFieldSelector::default()
+        }),
+        ..EnvVarSource::default()
+    };
+    EnvVar {
+        name: name.to_owned(),
+        value_from: Some(source),
+        ..EnvVar::default()
+    }
+}
+
+fn secret_key(name: &str, secret: &SecretRef, key: &str, optional: bool) -> EnvVar {
+    let source = EnvVarSource {
+        secret_key_ref: Some(SecretKeySelector {
+            name: secret.name.clone(),
+            key: key.to_owned(),
+            optional: optional.then_some(true),
+        }),
+        ..EnvVarSource::default()
+    };
+    EnvVar {
+        name: name.to_owned(),
+        value_from: Some(source),
+        ..EnvVar::default()
+    }
+}

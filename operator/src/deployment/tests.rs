@@ -1,0 +1,405 @@
+use serde_json::json;
+
+use queue::Tls;
+
+use super::*;
+
+fn pool(spec: serde_json::Value) -> WorkerPool {
+    serde_json::from_value(json!({
+        "apiVersion": "workerpool.dev/v1alpha1",
+        "kind": "WorkerPool",
+        "metadata": {"name": "hw7", "namespace": "default", "uid": "1-2-3"},
+        "spec": spec,
+    }))
+    .unwrap()
+}
+
+fn built(spec: serde_json::Value) -> serde_json::Value {
+    let pool = pool(spec);
+    built_for(&pool, &crate::source::place(&pool).unwrap())
+}
+
+fn built_for(pool: &WorkerPool, server: &Server) -> serde_json::Value {
+    let queue = Queue::new("queue".parse().unwrap());
+    let inputs = Inputs {
+        image: "workerpool:1",
+        server,
+        queue: &queue,
+    };
+    serde_json::to_value(build_deployment(pool, inputs)).unwrap()
+}
+
+fn worker(deployment: &serde_json::Value) -> &serde_json::Value {
+    deployment["spec"]["template"]["spec"]["containers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|container| container["name"] == "worker")
+        .unwrap()
+}
+
+fn env(deployment: &serde_json::Value, name: &str) -> serde_json::Value {
+    let found = worker(deployment)["env"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|env| env["name"] == name);
+    found.cloned().unwrap_or_default()
+}
+
+#[test]
+fn empty_spec_makes_the_stock_worker_owned_by_its_pool() {
+    let deployment = built(json!({}));
+    assert_eq!(deployment["metadata"]["name"], "hw7");
+    assert_eq!(deployment["metadata"]["ownerReferences"][0]["uid"], "1-2-3");
+    assert_eq!(deployment["metadata"]["ownerReferences"][0]["controller"], true);
+    assert_eq!(deployment["spec"]["replicas"], json!(null));
+    let pod = &deployment["spec"]["template"]["spec"];
+    assert_eq!(pod["enableServiceLinks"], false);
+    assert_eq!(pod["automountServiceAccountToken"], false);
+    assert_eq!(pod["terminationGracePeriodSeconds"], 30);
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    let worker = worker(&deployment);
+    assert_eq!(worker["image"], "workerpool:1");
+    assert_eq!(worker["command"], json!(["/workerpool-worker"]));
+    assert_eq!(
+        worker["readinessProbe"]["httpGet"],
+        json!({"path": "/readyz", "port": 8080})
+    );
+    assert_eq!(env(&deployment, "REDIS_IP")["value"], "redis.default.svc");
+    assert_eq!(
+        env(&deployment, "WORKERPOOL_REDIS_ADDRESS")["value"],
+        "redis.default.svc:6379"
+    );
+    assert_eq!(env(&deployment, "WORKERPOOL_GRACE_SECONDS")["value"], "25");
+    assert_eq!(
+        env(&deployment, "WORKER_IP")["valueFrom"]["fieldRef"]["fieldPath"],
+        "status.podIP"
+    );
+    assert_eq!(
+        env(&deployment, "WORKERPOOL_POD_UID")["valueFrom"]["fieldRef"]["fieldPath"],
+        "metadata.uid"
+    );
+}
+
+#[test]
+fn what_the_template_says_stays_and_the_rest_is_filled_in() {
+    let deployment = built(json!({"template": {
+        "metadata": {"labels": {"team": "a"}},
+        "spec": {
+            "containers": [
+                {"name": "sidecar", "image": "x"},
+                {"name": "worker", "env": [{"name": "WORKERPOOL_SLEEP_SECONDS", "value": "1"}, {"name": "REDIS_IP", "value": "own"}]}
+            ],
+            "nodeSelector": {"disk": "ssd"}
+        }
+    }}));
+    let pod = &deployment["spec"]["template"]["spec"];
+    assert_eq!(pod["nodeSelector"], json!({"disk": "ssd"}));
+    assert_eq!(pod["containers"][0], json!({"name": "sidecar", "image": "x"}));
+    assert_eq!(deployment["spec"]["template"]["metadata"]["labels"]["team"], "a");
+    assert_eq!(deployment["spec"]["template"]["metadata"]["labels"][POOL], "hw7");
+    assert_eq!(env(&deployment, "WORKERPOOL_SLEEP_SECONDS")["value"], "1");
+    assert_eq!(env(&deployment, "REDIS_IP")["value"], "own");
+    assert_eq!(worker(&deployment)["image"], "workerpool:1");
+}
+
+#[test]
+fn someone_elses_program_gets_the_environment_and_no_probes() {
+    let deployment =
+        built(json!({"template": {"spec": {"containers": [{"name": "worker", "image": "python:3"}]}}}));
+    let worker = worker(&deployment);
+    assert_eq!(worker["image"], "python:3");
+    assert_eq!(worker["command"], json!(null));
+    assert_eq!(worker["livenessProbe"], json!(null));
+    assert_eq!(
+        deployment["spec"]["template"]["spec"]["securityContext"],
+        json!(null)
+    );
+    assert_eq!(env(&deployment, "REDIS_IP")["value"], "redis.default.svc");
+}
+
+#[test]
+fn how_jobs_are_run_reaches_the_worker() {
+    let defaults = built(json!({}));
+    let value = |deployment: &serde_json::Value, name: &str| env(deployment, name)["value"].clone();
+    for (name, expected) in [
+        ("WORKERPOOL_CONCURRENCY", json!("1")),
+        ("WORKERPOOL_LEASE_SECONDS", json!("30")),
+        ("WORKERPOOL_MAX_ATTEMPTS", json!("3")),
+        ("WORKERPOOL_MAX_LOST", json!("3")),
+        ("WORKERPOOL_BACKOFF_BASE_SECONDS", json!("1")),
+        ("WORKERPOOL_BACKOFF_CAP_SECONDS", json!("300")),
+        ("WORKERPOOL_RETENTION_SECONDS", json!("604800")),
+        ("WORKERPOOL_DEAD_RETENTION_SECONDS", json!("7776000")),
+        ("WORKERPOOL_RECOVER_FOREIGN", json!("false")),
+        ("WORKERPOOL_JOB_TIMEOUT_SECONDS", json!(null)),
+        ("WORKERPOOL_HANDLER", json!(null)),
+        ("WORKERPOOL_RESULT_MAX_BYTES", json!(null)),
+    ] {
+        assert_eq!(value(&defaults, name), expected, "{name}");
+    }
+    let other = built(json!({"worker": {
+        "concurrency": 2, "leaseSeconds": 10, "jobTimeoutSeconds": 60, "maxAttempts": 4, "maxLost": 5,
+        "backoff": {"baseSeconds": 6, "capSeconds": 7}, "retentionSeconds": 0, "deadRetentionSeconds": 8,
+        "recoverForeignJobs": true, "maxResultBytes": 4096,
+    }}));
+    for (name, expected) in [
+        ("WORKERPOOL_CONCURRENCY", "2"),
+        ("WORKERPOOL_LEASE_SECONDS", "10"),
+        ("WORKERPOOL_MAX_ATTEMPTS", "4"),
+        ("WORKERPOOL_MAX_LOST", "5"),
+        ("WORKERPOOL_BACKOFF_BASE_SECONDS", "6"),
+        ("WORKERPOOL_BACKOFF_CAP_SECONDS", "7"),
+        ("WORKERPOOL_RETENTION_SECONDS", "0"),
+        ("WORKERPOOL_DEAD_RETENTION_SECONDS", "8"),
+        ("WORKERPOOL_RECOVER_FOREIGN", "true"),
+        ("WORKERPOOL_JOB_TIMEOUT_SECONDS", "60"),
+        ("WORKERPOOL_RESULT_MAX_BYTES", "4096"),
+    ] {
+        assert_eq!(value(&other, name), json!(expected), "{name}");
+    }
+}
+
+#[test]
+fn credentials_reach_the_pods_by_reference_only() {
+    let deployment = built(json!({"redis": {"credentialsSecretRef": {"name": "auth"}}}));
+    let password = env(&deployment, "WORKERPOOL_REDIS_PASSWORD");
+    assert_eq!(
+        password["valueFrom"]["secretKeyRef"],
+        json!({"name": "auth", "key": "password"})
+    );
+}
+
+#[test]
+fn sentinels_reach_the_pods_in_the_place_of_an_address() {
+    let sentinel = json!({
+        "masterName": "jobs", "addresses": ["one", "two:7000"], "credentialsSecretRef": {"name": "watchers"},
+    });
+    let deployment = built(json!({"redis": {"sentinel": sentinel}}));
+    let sentinels = "one.default.svc:26379,two.default.svc:7000";
+    assert_eq!(env(&deployment, "WORKERPOOL_REDIS_SENTINELS")["value"], sentinels);
+    assert_eq!(env(&deployment, "WORKERPOOL_REDIS_MASTER_NAME")["value"], "jobs");
+    assert_eq!(
+        env(&deployment, "WORKERPOOL_REDIS_SENTINEL_PASSWORD")["valueFrom"]["secretKeyRef"],
+        json!({"name": "watchers", "key": "password"})
+    );
+    for absent in [
+        "REDIS_IP",
+        "WORKERPOOL_REDIS_ADDRESS",
+        "WORKERPOOL_REDIS_PASSWORD",
+    ] {
+        assert_eq!(env(&deployment, absent), json!(null), "{absent}");
+    }
+}
+
+#[test]
+fn deployment_is_applied_again_only_when_something_in_it_changed() {
+    let server = Server::new("redis:6379".parse().unwrap());
+    let queue = Queue::new("queue".parse().unwrap());
+    let build = |image, spec| {
+        build_deployment(
+            &pool(spec),
+            Inputs {
+                image,
+                server: &server,
+                queue: &queue,
+            },
+        )
+    };
+    let applied = build("workerpool:1", json!({}));
+    let found = objects::Deployment {
+        metadata: applied.metadata.clone(),
+        ..objects::Deployment::default()
+    };
+    let plan = |wanted| plan_deployment(&wanted, Some(&found));
+    assert_eq!(plan(build("workerpool:1", json!({}))), Plan::Keep);
+    assert_eq!(
+        plan(build(
+            "workerpool:1",
+            json!({"replicas": 3, "scaling": {"maxReplicas": 3}})
+        )),
+        Plan::Keep
+    );
+    assert_eq!(plan(build("workerpool:2", json!({}))), Plan::Apply);
+    assert_eq!(
+        plan(build("workerpool:1", json!({"worker": {"concurrency": 2}}))),
+        Plan::Apply
+    );
+    assert_eq!(plan_deployment(&applied, None), Plan::Apply);
+}
+
+/// A pool that runs `python3 /app/resize.py` in an image of the user's.
+fn resizing(worker: serde_json::Value) -> serde_json::Value {
+    let container = json!({"name": "worker", "image": "resize:1", "volumeMounts": [{"name": "app", "mountPath": "/app"}]});
+    json!({
+        "worker": worker,
+        "template": {"spec": {
+            "containers": [container],
+            "initContainers": [{"name": "own", "image": "own:1"}],
+            "volumes": [{"name": "app", "configMap": {"name": "resize"}}],
+        }},
+    })
+}
+
+fn command() -> serde_json::Value {
+    json!({"handler": {"command": ["python3", "/app/resize.py"]}})
+}
+
+#[test]
+fn command_runs_in_the_users_image_by_a_copy_of_our_worker() {
+    let deployment = built(resizing(command()));
+    let pod = &deployment["spec"]["template"]["spec"];
+    let worker = worker(&deployment);
+    assert_eq!(worker["image"], "resize:1");
+    assert_eq!(worker["command"], json!(["/workerpool/worker"]));
+    assert_eq!(
+        worker["volumeMounts"],
+        json!([
+            {"name": "app", "mountPath": "/app"},
+            {"name": "workerpool-worker", "mountPath": "/workerpool", "readOnly": true},
+        ])
+    );
+    assert_eq!(
+        pod["volumes"][1],
+        json!({"name": "workerpool-worker", "emptyDir": {"sizeLimit": "64Mi"}})
+    );
+    assert_eq!(env(&deployment, "WORKERPOOL_HANDLER")["value"], "command");
+    assert_eq!(
+        env(&deployment, "WORKERPOOL_COMMAND")["value"],
+        r#"["python3","/app/resize.py"]"#
+    );
+    assert_eq!(env(&deployment, "WORKERPOOL_KILL_GRACE_SECONDS")["value"], "10");
+    assert_eq!(env(&deployment, "WORKERPOOL_GRACE_SECONDS")["value"], "15");
+    assert_eq!(worker["readinessProbe"]["httpGet"]["path"], "/readyz");
+    assert_eq!(worker["livenessProbe"]["httpGet"]["path"], "/healthz");
+    assert_eq!(worker["ports"][0]["containerPort"], 8080);
+}
+
+#[test]
+fn our_worker_is_copied_before_anything_else_starts_by_a_container_that_may_do_nothing() {
+    let deployment = built(resizing(command()));
+    let containers = &deployment["spec"]["template"]["spec"]["initContainers"];
+    assert_eq!(
+        containers[0],
+        json!({
+            "name": "workerpool-worker",
+            "image": "workerpool:1",
+            "command": ["/workerpool-worker", "copy-to", "/workerpool/worker"],
+            "volumeMounts": [{"name": "workerpool-worker", "mountPath": "/workerpool"}],
+            "resources": {
+                "requests": {"cpu": "10m", "memory": "16Mi"},
+                "limits": {"cpu": "500m", "memory": "64Mi"},
+            },
+            "securityContext": {
+                "allowPrivilegeEscalation": false,
+                "capabilities": {"drop": ["ALL"]},
+                "readOnlyRootFilesystem": true,
+                "runAsNonRoot": true,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+        })
+    );
+    assert_eq!(containers[1], json!({"name": "own", "image": "own:1"}));
+}
+
+#[test]
+fn who_the_users_image_runs_as_is_the_users_choice() {
+    let deployment = built(resizing(command()));
+    assert_eq!(
+        deployment["spec"]["template"]["spec"]["securityContext"],
+        json!(null)
+    );
+    assert_eq!(worker(&deployment)["securityContext"], json!(null));
+
+    let copier = |user: i64| {
+        let mut spec = resizing(command());
+        spec["template"]["spec"]["securityContext"] = json!({"runAsUser": user});
+        built(spec)["spec"]["template"]["spec"]["initContainers"][0]["securityContext"]["runAsUser"].clone()
+    };
+    assert_eq!(copier(1000), json!(null), "the pod's");
+    assert_eq!(
+        copier(0),
+        65532,
+        "a copier that must not be root would not start as root"
+    );
+}
+
+#[test]
+fn command_without_an_image_runs_in_the_stock_one() {
+    let image = |container: serde_json::Value| {
+        let deployment =
+            built(json!({"worker": command(), "template": {"spec": {"containers": [container]}}}));
+        let pod = &deployment["spec"]["template"]["spec"];
+        assert_eq!(worker(&deployment)["command"], json!(["/workerpool-worker"]));
+        assert_eq!(pod["initContainers"], json!(null));
+        assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+        assert_eq!(env(&deployment, "WORKERPOOL_HANDLER")["value"], "command");
+        worker(&deployment)["image"].clone()
+    };
+    assert_eq!(image(json!({"name": "worker"})), "workerpool:1");
+    assert_eq!(
+        image(json!({"name": "worker", "image": "workerpool:1"})),
+        "workerpool:1"
+    );
+}
+
+#[test]
+fn command_reaches_the_worker_as_given_whatever_a_shell_or_kubernetes_would_make_of_it() {
+    let script = r#"echo "$(WORKER_IP) $$ $JOB_ID""#;
+    let deployment = built(resizing(
+        json!({"handler": {"command": ["sh", "-c", script, ""]}}),
+    ));
+    // As the kubelet reads it: `$$` is one `$`.
+    let value = env(&deployment, "WORKERPOOL_COMMAND")["value"]
+        .as_str()
+        .unwrap()
+        .replace("$$", "$");
+    let argv: Vec<String> = serde_json::from_str(&value).unwrap();
+    assert_eq!(argv, ["sh", "-c", script, ""]);
+}
+
+#[test]
+fn service_is_left_alone_beside_the_stock_worker() {
+    let service = json!({"name": "service", "image": "model:1", "command": ["serve"]});
+    let sidecar = json!({"name": "warm", "image": "model:1", "restartPolicy": "Always"});
+    let http = json!({"url": "http://localhost:8000/resize", "readyUrl": "http://localhost:8000/healthz"});
+    let deployment = built(json!({
+        "worker": {"handler": {"http": http}},
+        "template": {"spec": {"containers": [service], "initContainers": [sidecar]}},
+    }));
+    let pod = &deployment["spec"]["template"]["spec"];
+    assert_eq!(pod["containers"][0], service);
+    assert_eq!(pod["initContainers"], json!([sidecar]));
+    assert_eq!(pod["volumes"], json!(null));
+    let worker = worker(&deployment);
+    assert_eq!(worker["image"], "workerpool:1");
+    assert_eq!(worker["command"], json!(["/workerpool-worker"]));
+    for (name, value) in [
+        ("WORKERPOOL_HANDLER", json!("http")),
+        ("WORKERPOOL_HTTP_URL", json!("http://localhost:8000/resize")),
+        (
+            "WORKERPOOL_HTTP_READY_URL",
+            json!("http://localhost:8000/healthz"),
+        ),
+        ("WORKERPOOL_COMMAND", json!(null)),
+        ("WORKERPOOL_KILL_GRACE_SECONDS", json!(null)),
+    ] {
+        assert_eq!(env(&deployment, name)["value"], value, "{name}");
+    }
+}
+
+#[test]
+fn command_in_somebody_elses_image_reads_redis_certificates_too() {
+    let mut spec = resizing(command());
+    spec["redis"] = json!({"tls": {"secretRef": {"name": "certificates"}}});
+    let mut server = Server::new("redis:6379".parse().unwrap());
+    server.tls = Some(Tls::default());
+    let deployment = built_for(&pool(spec), &server);
+    let mounts = worker(&deployment)["volumeMounts"].as_array().unwrap();
+    let folders: Vec<_> = mounts
+        .iter()
+        .map(|mount| mount["mountPath"].as_str().unwrap())
+        .collect();
+    assert_eq!(folders, ["/app", "/workerpool", "/var/run/workerpool/redis-tls"]);
+}

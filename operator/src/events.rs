@@ -1,0 +1,384 @@
+//! Events: what `kubectl describe` reads like a log.
+//!
+//! Published by a task of their own: a slow API server or a refused event never holds up a decision. Not by kube's
+//! `Recorder`, which keeps the text of the first of a series: "2 → 5" would be told for "5 → 7" too.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crds::{WorkerPool, conditions, status::WorkerPoolStatus};
+use k8s_openapi::{
+    api::{core::v1::ObjectReference, events::v1::Event as KubeEvent},
+    apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, ObjectMeta},
+    jiff::Timestamp,
+};
+use kube::{Api, Client, Resource, api::PostParams};
+use tokio::sync::mpsc;
+
+use crate::{error, metrics::Metrics};
+
+/// Who reports.
+const CONTROLLER: &str = "workerpool.dev/operator";
+/// The API server's limit for a note.
+const NOTE_MAX: usize = 1024;
+
+/// Something that happened to a pool or a Job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Whether somebody should look.
+    pub warning: bool,
+    /// What, in one CamelCase word.
+    pub reason: &'static str,
+    /// What, in a sentence.
+    pub note: String,
+    /// What the operator was doing.
+    pub action: &'static str,
+}
+
+impl Event {
+    /// All is as it should be.
+    #[must_use]
+    pub fn normal(reason: &'static str, action: &'static str, note: impl Into<String>) -> Self {
+        Self {
+            warning: false,
+            reason,
+            note: note.into(),
+            action,
+        }
+    }
+}
+
+/// How many events of a pool's decisions may be told: so many at once, and then one more each [`BUDGET_REFILL`]. Kubernetes'
+/// own components keep to 25 at once for an object.
+const BUDGET: u32 = 25;
+/// See [`BUDGET`].
+const BUDGET_REFILL: Duration = Duration::from_secs(60);
+
+/// What is left of a pool's events. A pool whose count follows a lively queue would else fill the cluster's store with them.
+#[derive(Clone, Debug, Default)]
+pub struct Budget {
+    spent: u32,
+    refilled: Option<Instant>,
+    withheld: u32,
+}
+
+impl Budget {
+    /// The event, if it may be told now; it says how many were not told before it. Warnings always may.
+    pub fn admit(&mut self, mut event: Event, now: Instant) -> Option<Event> {
+        self.refill(now);
+        if !event.warning {
+            if self.spent >= BUDGET {
+                self.withheld = self.withheld.saturating_add(1);
+                return None;
+            }
+            self.spent += 1;
+        }
+        if self.withheld > 0 {
+            event.note = format!("{} ({} more since the last event)", event.note, self.withheld);
+            self.withheld = 0;
+        }
+        Some(event)
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let since = *self.refilled.get_or_insert(now);
+        let periods = now.saturating_duration_since(since).as_secs() / BUDGET_REFILL.as_secs();
+        let periods = u32::try_from(periods).unwrap_or(u32::MAX);
+        self.spent = self.spent.saturating_sub(periods);
+        self.refilled = since.checked_add(BUDGET_REFILL.saturating_mul(periods));
+    }
+}
+
+/// Where events go.
+#[derive(Clone, Debug)]
+pub struct Events {
+    sender: mpsc::Sender<KubeEvent>,
+    metrics: Arc<Metrics>,
+    instance: Arc<str>,
+}
+
+impl Events {
+    /// Starts the task that publishes; `instance` names this operator among its replicas. At most `length` events wait to be
+    /// published; more are dropped, and counted. Must be called within a tokio runtime.
+    #[must_use]
+    pub fn start(client: Client, metrics: Arc<Metrics>, instance: &str, length: usize) -> Self {
+        let (sender, receiver) = mpsc::channel(length);
+        tokio::spawn(publish(client, receiver, Arc::clone(&metrics)));
+        Self {
+            sender,
+            metrics,
+            instance: instance.into(),
+        }
+    }
+
+    /// Publishes, some time soon.
+    pub fn send(&self, pool: &WorkerPool, event: Event) {
+        self.tell(pool.object_ref(&()), event);
+    }
+
+    /// Publishes, some time soon, about any object.
+    pub fn tell(&self, regarding: ObjectReference, event: Event) {
+        let event = build_event(regarding, event, &self.instance, Timestamp::now());
+        if self.sender.try_send(event).is_err() {
+            self.metrics.event_dropped();
+        }
+    }
+}
+
+async fn publish(client: Client, mut receiver: mpsc::Receiver<KubeEvent>, metrics: Arc<Metrics>) {
+    while let Some(event) = receiver.recv().await {
+        let namespace = event.metadata.namespace.clone().unwrap_or_default();
+        let events: Api<KubeEvent> = Api::namespaced(client.clone(), &namespace);
+        if let Err(error) =
+            error::call("publish an event", events.create(&PostParams::default(), &event)).await
+        {
+            metrics.event_dropped();
+            tracing::debug!(%error, "event lost");
+        }
+    }
+}
+
+fn build_event(regarding: ObjectReference, event: Event, instance: &str, now: Timestamp) -> KubeEvent {
+    let mut note = event.note;
+    if note.len() > NOTE_MAX {
+        note.truncate(
+            (0..=NOTE_MAX)
+                .rev()
+                .find(|&end| note.is_char_boundary(end))
+                .unwrap_or(0),
+        );
+    }
+    KubeEvent {
+        metadata: ObjectMeta {
+            name: Some(format!(
+                "{}.{:x}",
+                regarding.name.as_deref().unwrap_or_default(),
+                now.as_nanosecond()
+            )),
+            namespace: regarding.namespace.clone(),
+            ..ObjectMeta::default()
+        },
+        action: Some(event.action.to_owned()),
+        reason: Some(event.reason.to_owned()),
+        note: Some(note),
+        type_: Some(if event.warning { "Warning" } else { "Normal" }.to_owned()),
+        event_time: Some(MicroTime(now)),
+        regarding: Some(regarding),
+        reporting_controller: Some(CONTROLLER.to_owned()),
+        reporting_instance: Some(instance.to_owned()),
+        ..KubeEvent::default()
+    }
+}
+
+/// What changed from one status to the next, as far as it is worth an event.
+#[must_use]
+pub fn between(last: &WorkerPoolStatus, new: &WorkerPoolStatus) -> Vec<Event> {
+    let mut events = Vec::new();
+    if let Some(mode) = new
+        .mode
+        .filter(|mode| last.mode.is_some_and(|last| last != *mode))
+    {
+        events.push(mode_event(mode, message(new, conditions::SCALING_ACTIVE)));
+    }
+    let mut told = Vec::new();
+    for kind in [
+        conditions::ACCEPTED,
+        conditions::QUEUE_READABLE,
+        conditions::DATA_SAFE,
+        conditions::READY,
+    ] {
+        let (before, Some(after)) = (find(last, kind), find(new, kind)) else {
+            continue;
+        };
+        let same =
+            before.is_some_and(|before| before.status == after.status && before.reason == after.reason);
+        if same || told.contains(&after.message) {
+            continue;
+        }
+        if after.status == "False" {
+            told.push(after.message.clone());
+            events.push(Event {
+                warning: true,
+                reason: static_reason(kind, false),
+                note: format!("{}: {}", after.reason, after.message),
+                action: "Check",
+            });
+        } else if after.status == "True" && before.is_some_and(|before| before.status == "False") {
+            events.push(Event::normal(
+                static_reason(kind, true),
+                "Check",
+                after.message.clone(),
+            ));
+        }
+    }
+    events.extend(limit_event(last, new));
+    events
+}
+
+/// That something else limits the count now, or that other schedules are open.
+fn limit_event(last: &WorkerPoolStatus, new: &WorkerPoolStatus) -> Option<Event> {
+    let (before, after) = (
+        find(last, conditions::SCALING_ACTIVE),
+        find(new, conditions::SCALING_ACTIVE)?,
+    );
+    let note = || after.message.clone();
+    if before.is_none_or(|before| before.reason != after.reason)
+        && let Some(reason) = LIMITS.iter().find(|reason| ***reason == after.reason)
+    {
+        return Some(Event::normal(reason, "Decide", note()));
+    }
+    let open = |status: &WorkerPoolStatus| {
+        let decision = status.decision.as_ref();
+        decision.map(|decision| decision.open_schedules.clone())
+    };
+    let (closed, opened) = (open(last)?, open(new)?);
+    (closed != opened).then(|| {
+        let decision = new.decision.clone().unwrap_or_default();
+        let note = format!(
+            "{} to {} replicas from now on; open schedules: {}",
+            decision.min_replicas,
+            decision.max_replicas,
+            if opened.is_empty() {
+                "none".to_owned()
+            } else {
+                opened.join(", ")
+            }
+        );
+        Event::normal("BoundsChanged", "Decide", note)
+    })
+}
+
+/// Reasons for which a count is not what demand asks for. The others come with a change of the count, which is an event by
+/// itself.
+const LIMITS: [&str; 11] = [
+    "MaxReplicas",
+    "BelowActivation",
+    "Cooldown",
+    "WithinTolerance",
+    "ScaleUpStabilized",
+    "ScaleDownStabilized",
+    "ScaleUpLimit",
+    "ScaleDownLimit",
+    "ScaleUpDisabled",
+    "ScaleDownDisabled",
+    "BusyWorkers",
+];
+
+fn mode_event(mode: crds::status::Mode, note: String) -> Event {
+    use crds::status::Mode;
+    let (warning, reason) = match mode {
+        Mode::Queue => (false, "FollowingQueue"),
+        Mode::Pinned => (false, "Pinned"),
+        Mode::Paused => (false, "Paused"),
+        Mode::Fallback => (true, "Fallback"),
+    };
+    Event {
+        warning,
+        reason,
+        note,
+        action: "Decide",
+    }
+}
+
+fn static_reason(kind: &str, holds: bool) -> &'static str {
+    match (kind, holds) {
+        (conditions::ACCEPTED, true) => "Accepted",
+        (conditions::ACCEPTED, false) => "Refused",
+        (conditions::QUEUE_READABLE, true) => "QueueReadable",
+        (conditions::QUEUE_READABLE, false) => "QueueUnreadable",
+        (conditions::DATA_SAFE, true) => "DataSafe",
+        (conditions::DATA_SAFE, false) => "DataAtRisk",
+        (_, true) => "Ready",
+        (_, false) => "NotReady",
+    }
+}
+
+fn find<'a>(status: &'a WorkerPoolStatus, kind: &str) -> Option<&'a Condition> {
+    status.conditions.iter().find(|condition| condition.type_ == kind)
+}
+
+fn message(status: &WorkerPoolStatus, kind: &str) -> String {
+    find(status, kind)
+        .map(|condition| condition.message.clone())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use crds::status::DecisionStatus;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+
+    fn deciding(reason: &str, open: &[&str]) -> WorkerPoolStatus {
+        WorkerPoolStatus {
+            conditions: vec![Condition {
+                type_: conditions::SCALING_ACTIVE.to_owned(),
+                status: "True".to_owned(),
+                reason: reason.to_owned(),
+                message: format!("because of {reason}"),
+                observed_generation: None,
+                last_transition_time: Time(Timestamp::UNIX_EPOCH),
+            }],
+            decision: Some(DecisionStatus {
+                min_replicas: 2,
+                max_replicas: 10,
+                open_schedules: open.iter().map(|name| (*name).to_owned()).collect(),
+                ..DecisionStatus::default()
+            }),
+            ..WorkerPoolStatus::default()
+        }
+    }
+
+    fn told(last: &WorkerPoolStatus, new: &WorkerPoolStatus) -> Vec<(&'static str, String)> {
+        let events = between(last, new);
+        events
+            .into_iter()
+            .map(|event| (event.reason, event.note))
+            .collect()
+    }
+
+    #[test]
+    fn what_newly_limits_the_count_is_told_once_and_what_does_not_is_not() {
+        let (free, limited) = (deciding("JobsPerReplica", &[]), deciding("MaxReplicas", &[]));
+        let because = "because of MaxReplicas".to_owned();
+        assert_eq!(told(&free, &limited), [("MaxReplicas", because)]);
+        assert_eq!(told(&limited, &limited), []);
+        assert_eq!(told(&limited, &free), []);
+    }
+
+    #[test]
+    fn schedule_that_opens_is_told_with_its_bounds() {
+        let note = "2 to 10 replicas from now on; open schedules: day".to_owned();
+        let (shut, open) = (deciding("MinReplicas", &[]), deciding("MinReplicas", &["day"]));
+        assert_eq!(told(&shut, &open), [("BoundsChanged", note)]);
+        assert_eq!(told(&open, &open), []);
+    }
+
+    #[test]
+    fn lively_pool_tells_25_decisions_and_then_one_a_minute_that_counts_the_others() {
+        let (mut budget, start) = (Budget::default(), Instant::now());
+        let scaled = || Event::normal("ScaledUp", "Scale", "from 1 to 2 replicas");
+        let passed = (0..40).filter_map(|_| budget.admit(scaled(), start)).count();
+        assert_eq!(passed, 25);
+        let minute = start + BUDGET_REFILL;
+        let next = budget.admit(scaled(), minute).unwrap();
+        assert_eq!(next.note, "from 1 to 2 replicas (15 more since the last event)");
+        assert_eq!(budget.admit(scaled(), minute), None);
+    }
+
+    #[test]
+    fn warning_is_told_however_lively_the_pool_is() {
+        let (mut budget, start) = (Budget::default(), Instant::now());
+        for _ in 0..30 {
+            budget.admit(Event::normal("ScaledUp", "Scale", ""), start);
+        }
+        let warning = Event {
+            warning: true,
+            ..Event::normal("QueueUnreadable", "Check", "")
+        };
+        assert!(budget.admit(warning, start).is_some());
+    }
+}

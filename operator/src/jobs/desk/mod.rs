@@ -1,0 +1,217 @@
+//! The task that looks after all Jobs.
+//!
+//! It keeps what is known of each Job, plans one step at a time for each, and has a bounded number of steps under way; what
+//! exceeds that waits in lines. So a burst of Jobs becomes a line, in which changes of one Job add up to one write, and not a
+//! burst of requests.
+//!
+//! Here is what is heard; in `steps` what is done, in `outcomes` what came of it.
+
+mod outcomes;
+mod steps;
+
+use std::{
+    collections::{HashMap, VecDeque, hash_map},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crds::{WorkerPool, job::status::JobStatus};
+use futures::{Stream, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::{
+    Client,
+    runtime::{reflector::Store, watcher},
+};
+use queue::Cancel;
+use tokio::{sync::mpsc, time::sleep_until};
+
+use super::{
+    calls::NotSubmitted,
+    entry::{Entry, News, Uid},
+    link::{Answer, Link, Question},
+    objects::WatchedJob,
+    plan::Step,
+};
+use crate::{PoolRef, error::Error, events::Events, metrics::Metrics, queues::Queues, schedule::Schedule};
+
+/// Without anything to do.
+const LONGEST_REST: Duration = Duration::from_secs(30);
+
+/// What the task works with.
+pub(super) struct Tools {
+    pub(super) client: Client,
+    pub(super) pools: Store<WorkerPool>,
+    pub(super) queues: Queues,
+    pub(super) events: Events,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// All Jobs.
+pub(super) struct Desk {
+    tools: Tools,
+    jobs: HashMap<Uid, Entry>,
+    links: HashMap<PoolRef, Link>,
+    writes: VecDeque<Uid>,
+    tidies: VecDeque<Uid>,
+    timers: Schedule<Uid>,
+    under_way: FuturesUnordered<BoxFuture<'static, Done>>,
+    submitting: usize,
+    writing: usize,
+    tidying: usize,
+    /// Counts the lists of all Jobs that the watch began with.
+    listing: u64,
+}
+
+/// What was under way and has ended.
+enum Done {
+    Submitted {
+        uid: Uid,
+        /// It was under our finalizer before, so it may have been submitted before.
+        again: bool,
+        seen: Option<ObjectMeta>,
+        result: Result<Option<u64>, NotSubmitted>,
+    },
+    Cancelled(Uid, queue::Result<Cancel>),
+    Wrote(Uid, Written, Result<ObjectMeta, Error>),
+    Tidied {
+        uid: Uid,
+        step: Step,
+        /// As events name it: it may be gone, and forgotten, before the call is answered.
+        about: ObjectReference,
+        result: Result<Option<ObjectMeta>, Error>,
+    },
+    Answered(PoolRef, Question, queue::Result<Answer>),
+}
+
+/// A status, and what it was made from.
+struct Written {
+    status: Box<JobStatus>,
+    news: Option<News>,
+}
+
+impl Desk {
+    pub(super) fn new(tools: Tools) -> Self {
+        Self {
+            tools,
+            jobs: HashMap::new(),
+            links: HashMap::new(),
+            writes: VecDeque::new(),
+            tidies: VecDeque::new(),
+            timers: Schedule::default(),
+            under_way: FuturesUnordered::new(),
+            submitting: 0,
+            writing: 0,
+            tidying: 0,
+            listing: 0,
+        }
+    }
+
+    /// Looks after the Jobs that `watch` tells of; `pools` names pools whose queue has news. Runs until one of them ends.
+    pub(super) async fn run(
+        mut self,
+        watch: impl Stream<Item = watcher::Event<WatchedJob>>,
+        mut pools: mpsc::UnboundedReceiver<PoolRef>,
+    ) {
+        let mut watch = std::pin::pin!(watch);
+        loop {
+            let wake = self.next_wake();
+            tokio::select! {
+                event = watch.next() => match event {
+                    Some(event) => self.hear(event),
+                    None => return,
+                },
+                pool = pools.recv() => match pool {
+                    Some(pool) => self.look(&pool),
+                    None => return,
+                },
+                Some(done) = self.under_way.next(), if !self.under_way.is_empty() => self.take_in(done),
+                () = sleep_until(wake.into()) => {}
+            }
+            self.start_what_is_due();
+        }
+    }
+
+    fn next_wake(&self) -> Instant {
+        let now = Instant::now();
+        let links = self.links.values().filter_map(|link| link.next_wake(now));
+        let next = links.chain(self.timers.next()).min();
+        next.unwrap_or(now + LONGEST_REST).min(now + LONGEST_REST)
+    }
+}
+
+impl Desk {
+    fn hear(&mut self, event: watcher::Event<WatchedJob>) {
+        match event {
+            watcher::Event::Apply(job) | watcher::Event::InitApply(job) => self.see(&job),
+            watcher::Event::Delete(job) => {
+                if let Some(uid) = job.metadata.uid.as_deref() {
+                    self.forget(uid);
+                }
+            }
+            watcher::Event::Init => self.listing += 1,
+            watcher::Event::InitDone => {
+                let gone = self.jobs.values().filter(|entry| entry.listing != self.listing);
+                let gone: Vec<_> = gone.map(|entry| Arc::clone(&entry.uid)).collect();
+                gone.iter().for_each(|uid| self.forget(uid));
+            }
+        }
+        self.tools.metrics.jobs.known(self.jobs.len());
+    }
+
+    fn see(&mut self, job: &WatchedJob) {
+        let now = Instant::now();
+        let Some(fresh) = Entry::new(job, now) else { return };
+        let uid = Arc::clone(&fresh.uid);
+        let pool = fresh.pool.clone();
+        let entry = match self.jobs.entry(Arc::clone(&uid)) {
+            hash_map::Entry::Occupied(known) => known.into_mut(),
+            hash_map::Entry::Vacant(place) => {
+                let link = self.links.entry(pool.clone());
+                let link = link.or_insert_with(|| Link::new(pool, now));
+                link.jobs.insert(Arc::clone(&uid));
+                if fresh.submitted && fresh.ending().is_none() {
+                    link.poll_soon(now);
+                }
+                link.look(exists(&self.tools, &fresh.pool), &self.tools.queues, now);
+                place.insert(fresh)
+            }
+        };
+        entry.see(&job.metadata, now);
+        entry.listing = self.listing;
+        self.consider(&uid);
+    }
+
+    fn forget(&mut self, uid: &str) {
+        let Some(entry) = self.jobs.remove(uid) else {
+            return;
+        };
+        self.timers.remove(&entry.uid);
+        if let Some(link) = self.links.get_mut(&entry.pool) {
+            link.jobs.remove(uid);
+            if link.is_idle() {
+                self.links.remove(&entry.pool);
+            }
+        }
+    }
+
+    /// Looks at a pool anew, and at its Jobs if it has changed.
+    fn look(&mut self, pool: &PoolRef) {
+        let Some(link) = self.links.get_mut(pool) else {
+            return;
+        };
+        if link.look(exists(&self.tools, pool), &self.tools.queues, Instant::now()) {
+            tracing::debug!(%pool, access = ?link.access, "the way to the queue of Jobs changed");
+            self.consider_all_of(pool);
+        }
+    }
+
+    fn consider_all_of(&mut self, pool: &PoolRef) {
+        let Some(link) = self.links.get(pool) else { return };
+        let jobs: Vec<_> = link.jobs.iter().cloned().collect();
+        jobs.iter().for_each(|uid| self.consider(uid));
+    }
+}
+
+fn exists(tools: &Tools, pool: &PoolRef) -> bool {
+    tools.pools.get(pool).is_some()
+}

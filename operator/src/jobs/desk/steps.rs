@@ -1,0 +1,259 @@
+//! What is done: the next step for each Job, and as many of them as may be under way.
+
+use std::{sync::Arc, time::Instant};
+
+use crds::job::status::JobStatus;
+use futures::FutureExt;
+use k8s_openapi::jiff::Timestamp;
+
+use super::{Desk, Done, Written, exists};
+use crate::{
+    PoolRef,
+    jobs::{
+        access::Access,
+        calls::{self, Target},
+        entry::{Entry, Uid},
+        link,
+        plan::{CANCEL_TIME, Line, Step, plan},
+    },
+};
+
+/// Jobs that are submitted at once; each is in memory as a whole meanwhile.
+const SUBMITS_AT_ONCE: usize = 12;
+/// Status writes at once.
+const WRITES_AT_ONCE: usize = 4;
+/// Finalizers taken off, and Jobs deleted, at once.
+const TIDIED_AT_ONCE: usize = 2;
+/// While more statuses than this wait to be written, no more changes are taken out of Redis: they may bear results.
+const UNWRITTEN_MAX: usize = 1_000;
+
+impl Desk {
+    /// Plans, and puts the Job in line for its next step, or to rest.
+    pub(super) fn consider(&mut self, uid: &Uid) {
+        let Some((step, now)) = self.plan(uid) else { return };
+        let Some(entry) = self.jobs.get_mut(uid).filter(|entry| !entry.busy) else {
+            return;
+        };
+        if let Some(since) = entry.deleting.filter(|since| *since + CANCEL_TIME > now) {
+            self.timers.no_later(uid, since + CANCEL_TIME);
+        }
+        if let Step::Rest(Some(until)) = step {
+            self.timers.no_later(uid, until);
+        }
+        let line = step.line();
+        if entry.queued == line {
+            return;
+        }
+        entry.queued = line;
+        let Some(link) = self.links.get_mut(&entry.pool) else {
+            return;
+        };
+        match line {
+            Some(Line::Submit) => link.submits.push_back(Arc::clone(uid)),
+            Some(Line::Cancel) => link.cancels.push_back(Arc::clone(uid)),
+            Some(Line::Write) => self.writes.push_back(Arc::clone(uid)),
+            Some(Line::Tidy) => self.tidies.push_back(Arc::clone(uid)),
+            None => {}
+        }
+    }
+
+    fn plan(&self, uid: &Uid) -> Option<(Step, Instant)> {
+        let entry = self.jobs.get(uid)?;
+        let access = self
+            .links
+            .get(&entry.pool)
+            .map_or(&Access::Unknown, |link| &link.access);
+        let now = Instant::now();
+        Some((plan(entry, access, now, Timestamp::now()), now))
+    }
+
+    /// Takes a Job out of a line for its step; `None` if it waits there no longer.
+    fn called(&mut self, uid: &Uid, line: Line) -> Option<Step> {
+        let entry = self
+            .jobs
+            .get_mut(uid)
+            .filter(|entry| entry.queued == Some(line))?;
+        entry.queued = None;
+        let (step, _) = self.plan(uid)?;
+        if step.line() == Some(line) {
+            return Some(step);
+        }
+        self.consider(uid);
+        None
+    }
+
+    pub(super) fn start_what_is_due(&mut self) {
+        let now = Instant::now();
+        for uid in self.timers.take_due(now, usize::MAX) {
+            self.consider(&uid);
+        }
+        let wanting = self.links.iter().filter(|(_, link)| link.wants_something(now));
+        let pools: Vec<_> = wanting.map(|(pool, _)| pool.clone()).collect();
+        for pool in &pools {
+            self.start_at(pool, now);
+        }
+        while self.writing < WRITES_AT_ONCE
+            && let Some(uid) = self.writes.pop_front()
+        {
+            if let Some(Step::Write(status)) = self.called(&uid, Line::Write) {
+                self.start_write(&uid, status);
+            }
+        }
+        while self.tidying < TIDIED_AT_ONCE
+            && let Some(uid) = self.tidies.pop_front()
+        {
+            if let Some(step) = self.called(&uid, Line::Tidy) {
+                self.start_tidy(&uid, step);
+            }
+        }
+    }
+
+    /// Starts what one pool's queue is needed for.
+    fn start_at(&mut self, pool: &PoolRef, now: Instant) {
+        let Some(link) = self.links.get_mut(pool) else {
+            return;
+        };
+        link.rest(now);
+        if matches!(link.access, Access::Unknown)
+            && link.look(exists(&self.tools, pool), &self.tools.queues, now)
+        {
+            self.consider_all_of(pool);
+        }
+        if self.writes.len() < UNWRITTEN_MAX {
+            self.start_question(pool, now);
+        }
+        while let Some(link) = self.links.get_mut(pool)
+            && !link.cancels.is_empty()
+            && let Some(producer) = link.open(now)
+            && let Some(uid) = link.cancels.pop_front()
+        {
+            if self.called(&uid, Line::Cancel).is_some() {
+                self.start_cancel(&uid, producer);
+            }
+        }
+        while self.submitting < SUBMITS_AT_ONCE
+            && let Some(link) = self.links.get_mut(pool)
+            && !link.submits.is_empty()
+            && let Some(producer) = link.open(now)
+            && let Some(uid) = link.submits.pop_front()
+        {
+            if self.called(&uid, Line::Submit).is_some() {
+                self.start_submit(&uid, producer);
+            }
+        }
+    }
+
+    fn start_question(&mut self, pool: &PoolRef, now: Instant) {
+        let jobs = &self.jobs;
+        let Some(link) = self.links.get_mut(pool) else {
+            return;
+        };
+        let question = link.next_question(now, |uids| {
+            let entries = uids.iter().filter_map(|uid| jobs.get(uid));
+            let unended = entries.filter(|entry| entry.submitted && entry.ending().is_none());
+            unended.filter_map(Entry::id).collect()
+        });
+        if let Some((producer, question)) = question {
+            let pool = pool.clone();
+            self.under_way.push(
+                async move {
+                    let answer = link::ask(&producer, &question).await;
+                    Done::Answered(pool, question, answer)
+                }
+                .boxed(),
+            );
+        }
+    }
+
+    fn start_submit(&mut self, uid: &Uid, producer: queue::Producer) {
+        let Some((entry, target)) = self.begin_at_queue(uid) else {
+            return;
+        };
+        let again = entry.is_kept();
+        let finalizers = (!again).then(|| entry.finalizers_with_ours());
+        self.submitting += 1;
+        let (client, uid) = (self.tools.client.clone(), Arc::clone(uid));
+        self.under_way.push(
+            async move {
+                let (seen, result) = calls::submit(&client, &producer, &target, finalizers.as_deref()).await;
+                Done::Submitted {
+                    uid,
+                    again,
+                    seen,
+                    result,
+                }
+            }
+            .boxed(),
+        );
+    }
+
+    fn start_cancel(&mut self, uid: &Uid, producer: queue::Producer) {
+        let Some(id) = self.jobs.get(uid).and_then(Entry::id) else {
+            return;
+        };
+        if self.begin_at_queue(uid).is_none() {
+            return;
+        }
+        let uid = Arc::clone(uid);
+        self.under_way
+            .push(async move { Done::Cancelled(uid, producer.cancel(&id).await) }.boxed());
+    }
+
+    fn start_write(&mut self, uid: &Uid, status: Box<JobStatus>) {
+        let Some((entry, target)) = self.begin(uid) else {
+            return;
+        };
+        // What is heard from now on comes after this.
+        let news = entry.news.take();
+        self.writing += 1;
+        let (client, uid) = (self.tools.client.clone(), Arc::clone(uid));
+        self.under_way.push(
+            async move {
+                let result = target.write(&client, &status).await;
+                Done::Wrote(uid, Written { status, news }, result)
+            }
+            .boxed(),
+        );
+    }
+
+    fn start_tidy(&mut self, uid: &Uid, step: Step) {
+        let Some((entry, target)) = self.begin(uid) else {
+            return;
+        };
+        let (with, without) = (entry.finalizers_with_ours(), entry.finalizers_without_ours());
+        let about = entry.reference();
+        self.tidying += 1;
+        let (client, uid) = (self.tools.client.clone(), Arc::clone(uid));
+        self.under_way.push(
+            async move {
+                let result = match step {
+                    Step::Keep => target.keep(&client, &with).await.map(|job| Some(job.metadata)),
+                    Step::Expire => target.delete(&client).await.map(|()| None),
+                    _ => target.release(&client, &without).await.map(Some),
+                };
+                Done::Tidied {
+                    uid,
+                    step,
+                    about,
+                    result,
+                }
+            }
+            .boxed(),
+        );
+    }
+
+    /// The same, in the queue of its pool.
+    fn begin_at_queue(&mut self, uid: &Uid) -> Option<(&mut Entry, Target)> {
+        let pool = &self.jobs.get(uid)?.pool;
+        self.links.get_mut(pool)?.started();
+        self.begin(uid)
+    }
+
+    /// Marks a Job as one for which something is being done.
+    fn begin(&mut self, uid: &Uid) -> Option<(&mut Entry, Target)> {
+        let entry = self.jobs.get_mut(uid)?;
+        entry.busy = true;
+        let target = Target::of(entry);
+        Some((entry, target))
+    }
+}

@@ -1,0 +1,239 @@
+//! Gets the Lease, keeps it, gives it back.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::{api::coordination::v1::Lease, jiff::Timestamp};
+use kube::{Api, Client, ResourceExt, api::PostParams};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Leadership,
+    evaluate::{Action, Seen, evaluate},
+    lease,
+};
+use crate::error::{self, Error};
+
+/// After somebody wrote in between: look again.
+const CONFLICT_RETRY: Duration = Duration::from_millis(20);
+/// Waits vary by up to this part, so that candidates do not stay in step.
+const JITTER: f64 = 0.2;
+
+/// The times of an election, all of them parts of how long a Lease lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// How long a leader that is not heard of is waited for.
+    pub duration: Duration,
+}
+
+impl Timing {
+    /// Between two renewals.
+    fn renew(self) -> Duration {
+        self.duration / 4
+    }
+
+    /// How long a leader trusts in a renewal, from before it was sent.
+    fn trust(self) -> Duration {
+        self.duration * 3 / 4
+    }
+
+    /// How long an answer is waited for: a call that hangs leaves time for another.
+    fn answer(self) -> Duration {
+        self.trust() / 2
+    }
+
+    /// Between two looks of a standby: what it sees late it takes over late.
+    fn look(self) -> Duration {
+        self.duration / 8
+    }
+}
+
+/// A candidate.
+pub struct Election {
+    leases: Api<Lease>,
+    name: String,
+    /// Who this is: no other process has this name, not even the next one in the same pod.
+    me: String,
+    timing: Timing,
+    leadership: Leadership,
+    seen: Option<Seen>,
+    /// As it was written last, if nothing has happened since that makes one look.
+    held: Option<Lease>,
+    /// The highest number of a leadership that was seen, also of a Lease that was deleted.
+    highest: i32,
+}
+
+impl Election {
+    /// Of `instance`, for the Lease `namespace`/`name`. The client must not be behind a [`super::Guard`], nor try calls again by
+    /// itself.
+    #[must_use]
+    pub fn new(
+        client: Client,
+        (namespace, name): (&str, &str),
+        instance: &str,
+        timing: Timing,
+        leadership: Leadership,
+    ) -> Self {
+        Self {
+            leases: Api::namespaced(client, namespace),
+            name: name.to_owned(),
+            me: format!("{instance}_{:016x}", fastrand::u64(..)),
+            timing,
+            leadership,
+            seen: None,
+            held: None,
+            highest: 0,
+        }
+    }
+
+    /// Stands for election until `stop` is cancelled, and then gives the Lease back. Whoever acts by the leadership must have
+    /// ended by then.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut failures = 0;
+        loop {
+            let wait = match self.step().await {
+                Ok(wait) => {
+                    failures = 0;
+                    wait
+                }
+                Err(error) => {
+                    if self
+                        .leadership
+                        .troubled(format!("waiting for the Lease: {error}"))
+                    {
+                        tracing::warn!(%error, "waiting for the Lease");
+                    }
+                    failures += 1;
+                    let most = self.timing.duration / 2;
+                    jittered(self.timing.look() * failures.min(8)).min(most)
+                }
+            };
+            if stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
+                break;
+            }
+        }
+        self.leadership.resign();
+        if let Err(error) = self.release().await {
+            tracing::warn!(%error, "the Lease ends by itself");
+        }
+    }
+
+    /// Does what is next; answers when to go on.
+    async fn step(&mut self) -> Result<Duration, Error> {
+        if let Some(held) = self.held.take() {
+            return self.renew(held).await;
+        }
+        self.look().await?;
+        let now = Instant::now();
+        match evaluate(self.seen.as_ref(), &self.me, self.timing.duration, now) {
+            Action::Create => self.acquire(lease::absent(&self.name)).await,
+            Action::Acquire => {
+                let lease = self.seen.as_ref().map(|seen| seen.lease.clone());
+                self.acquire(lease.unwrap_or_else(|| lease::absent(&self.name)))
+                    .await
+            }
+            Action::Renew => match self.seen.as_ref().map(|seen| seen.lease.clone()) {
+                Some(lease) => self.renew(lease).await,
+                None => Ok(CONFLICT_RETRY),
+            },
+            Action::Wait { leader, until } => {
+                if self.leadership.stand_by(&leader) {
+                    tracing::info!(%leader, "standing by");
+                }
+                Ok(jittered(self.timing.look()).min(until - now))
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Result<(), Error> {
+        let found = self
+            .call("get the Lease", self.leases.get_opt(&self.name))
+            .await?;
+        // Later than the renewal was written: who holds it has longer than it needs.
+        let now = Instant::now();
+        if let Some(lease) = &found {
+            self.highest = self.highest.max(lease::transitions(lease));
+        }
+        self.seen = found.map(|lease| Seen::take_in(self.seen.take(), lease, now));
+        Ok(())
+    }
+
+    async fn acquire(&mut self, lease: Lease) -> Result<Duration, Error> {
+        let transitions = self.highest.saturating_add(1);
+        let duration = self.timing.duration;
+        self.write(lease::acquired(
+            lease,
+            &self.me,
+            transitions,
+            duration,
+            Timestamp::now(),
+        ))
+        .await
+    }
+
+    async fn renew(&mut self, lease: Lease) -> Result<Duration, Error> {
+        self.write(lease::renewed(lease, self.timing.duration, Timestamp::now()))
+            .await
+    }
+
+    /// Writes the Lease, if nobody else wrote since it was seen, and leads.
+    async fn write(&mut self, lease: Lease) -> Result<Duration, Error> {
+        let sent_at = Instant::now();
+        match self.put(&lease).await {
+            Ok(written) => {
+                let transitions = lease::transitions(&written);
+                self.highest = self.highest.max(transitions);
+                let epoch = u64::try_from(transitions).unwrap_or(0);
+                self.leadership.lead(epoch, sent_at + self.timing.trust());
+                self.held = Some(written);
+                Ok(self.timing.renew().saturating_sub(sent_at.elapsed()))
+            }
+            Err(error) if error.is_conflict() || error.is_not_found() => Ok(jittered(CONFLICT_RETRY)),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn put(&self, lease: &Lease) -> Result<Lease, Error> {
+        let params = PostParams::default();
+        if lease.resource_version().is_some() {
+            self.call("write the Lease", self.leases.replace(&self.name, &params, lease))
+                .await
+        } else {
+            self.call("create the Lease", self.leases.create(&params, lease))
+                .await
+        }
+    }
+
+    async fn release(&mut self) -> Result<(), Error> {
+        if self.held.is_none() {
+            self.look().await?;
+            self.held = self.seen.take().map(|seen| seen.lease);
+        }
+        let holder = |lease: &Lease| lease.spec.as_ref()?.holder_identity.clone();
+        let Some(lease) = self
+            .held
+            .take()
+            .filter(|lease| holder(lease).as_ref() == Some(&self.me))
+        else {
+            return Ok(());
+        };
+        self.put(&lease::released(lease, Timestamp::now())).await?;
+        tracing::info!("gave the Lease back");
+        Ok(())
+    }
+
+    async fn call<T>(
+        &self,
+        doing: &'static str,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, Error> {
+        let answer = self.timing.answer();
+        match tokio::time::timeout(answer, error::call(doing, request)).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::Timeout { doing, after: answer }),
+        }
+    }
+}
+
+fn jittered(wait: Duration) -> Duration {
+    wait.mul_f64(1.0 - JITTER / 2.0 + JITTER * fastrand::f64())
+}

@@ -1,0 +1,122 @@
+//! `workerpool-operator`: see the library beside it.
+
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context;
+use clap::Parser;
+use kube::{Client, client::ClientBuilder};
+use operator::{
+    config::{Args, Config, ElectionConfig},
+    controller::{self, Parts},
+    leader::{Election, Guard, Leadership, Timing},
+    metrics::{Metrics, PoolCollector},
+    queues::Queues,
+    watches::Watches,
+};
+use telemetry::{Health, Limits, Shutdown};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let (config, logs) = Args::parse().validate()?;
+    logs.init();
+    telemetry::abort_on_panic();
+    let shutdown = Shutdown::on_signals().context("cannot listen to signals")?;
+
+    let leadership = leadership(&config)?;
+    let (queues, wakes) = Queues::new(leadership.clone());
+    let mut registry = telemetry::registry("operator", env!("CARGO_PKG_VERSION"));
+    let metrics = Arc::new(Metrics::register(&mut registry));
+    registry.register_collector(Box::new(PoolCollector::new(Arc::clone(&metrics), queues.clone())));
+
+    let watches = Watches::default();
+    let health = Health::new()
+        .ready("up to date", watches.check())
+        .ready("leader", leadership.check())
+        .warns("leader", leadership.note());
+    let endpoints = telemetry::endpoints(health, registry);
+    let address = config.telemetry_address;
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}"))?;
+    tracing::info!(telemetry = %listener.local_addr()?, "started");
+    tokio::spawn(async move {
+        telemetry::serve(listener, endpoints, &Limits::default(), CancellationToken::new()).await;
+    });
+
+    let cluster = kube::Config::infer()
+        .await
+        .context("cannot find out where the API server is")?;
+    let resign = CancellationToken::new();
+    let election = match &config.election {
+        Some(election) => {
+            let candidate = candidate(&cluster, election, &config.instance, &leadership)?;
+            Some(tokio::spawn(candidate.run(resign.clone())))
+        }
+        None => None,
+    };
+    let parts = Parts {
+        client: ClientBuilder::try_from(cluster)
+            .context("cannot set up the connection to the API server")?
+            .with_layer(&Guard::new(leadership.clone()))
+            .build(),
+        queues,
+        leadership,
+        metrics,
+        watches,
+    };
+    let serve = controller::run(parts, &config, wakes, shutdown.requested().clone());
+    let finished = shutdown.forced().run_until_cancelled(serve).await;
+    if finished.is_some() && !shutdown.requested().is_cancelled() {
+        anyhow::bail!("the controller ended by itself");
+    }
+    // Only now, for the next one acts at once.
+    resign.cancel();
+    if let Some(election) = election {
+        election.await.context("the election failed")?;
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Without an election: of two operators, the one that started later may mark pods.
+fn leadership(config: &Config) -> anyhow::Result<Leadership> {
+    if config.election.is_some() {
+        return Ok(Leadership::candidate());
+    }
+    let started = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .context("the clock is before 1970")?;
+    Ok(Leadership::permanent(started.as_secs()))
+}
+
+/// By a connection of its own, on which nothing else holds it up.
+fn candidate(
+    cluster: &kube::Config,
+    config: &ElectionConfig,
+    instance: &str,
+    leadership: &Leadership,
+) -> anyhow::Result<Election> {
+    let mut cluster = cluster.clone();
+    // A renewal that is late is not worth sending any more: the next one is.
+    cluster.default_retry = false;
+    let namespace = config
+        .namespace
+        .clone()
+        .unwrap_or_else(|| cluster.default_namespace.clone());
+    let client = Client::try_from(cluster).context("cannot set up the connection to the API server")?;
+    let timing = Timing {
+        duration: config.duration,
+    };
+    Ok(Election::new(
+        client,
+        (&namespace, &config.name),
+        instance,
+        timing,
+        leadership.clone(),
+    ))
+}

@@ -1,0 +1,253 @@
+//! What is: the queue as last read, the Deployment, its count; or why the pool is not served.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crds::WorkerPool;
+use kube::{ResourceExt, runtime::reflector::ObjectRef};
+use queue::Server;
+use scaling::{Observation, QueueState, Reading};
+
+use crate::{
+    PoolRef,
+    claims::deployment_name,
+    context::{Context, PoolState},
+    error::Error,
+    objects::Deployment,
+    queues::{Chores, Source, View},
+    refusal::Refusal,
+    source,
+    terms::terms,
+};
+
+/// Secrets are read again after so long: a password that was changed is known by then.
+pub const SECRETS_USABLE: Duration = Duration::from_secs(60);
+/// And after so long when Redis refuses the login.
+const SECRETS_REFUSED: Duration = Duration::from_secs(5);
+
+/// What is.
+pub struct Observed {
+    /// Where the queue is.
+    pub source: Source,
+    /// What is known of it.
+    pub view: View,
+    /// The Deployment, if it is there.
+    pub deployment: Option<Arc<Deployment>>,
+    /// The count it asks for.
+    pub current: u32,
+}
+
+impl Observed {
+    /// As the law wants it: of a pool as old as `age`, whose replicas take so long to start.
+    #[must_use]
+    pub fn as_observation(&self, concurrency: u32, age: Duration, seconds_to_start: f64) -> Observation {
+        let queue = match &self.view {
+            View {
+                reading: Some(reading),
+                failures: 0,
+                ..
+            } => QueueState::Read(Reading {
+                waiting: reading.waiting + reading.arrivals,
+                running: reading.running,
+                due_retries: reading.due,
+                busy_replicas: busy_replicas(reading.running, concurrency),
+                seconds_per_job: self.view.rates.seconds_per_job(),
+                arrivals_per_second: self.view.rates.arrivals_per_second(),
+                seconds_to_start,
+            }),
+            view => QueueState::Unreadable {
+                failures: view.failures,
+            },
+        };
+        Observation {
+            current: self.current,
+            age,
+            queue,
+        }
+    }
+}
+
+/// The least number of replicas that can hold so many jobs. Which ones do is asked before any of them goes.
+fn busy_replicas(running: u64, concurrency: u32) -> u32 {
+    u32::try_from(running.div_ceil(concurrency.max(1).into())).unwrap_or(u32::MAX)
+}
+
+/// Looks.
+///
+/// # Errors
+/// The outer one if Kubernetes cannot be asked; the inner one if the pool cannot be served as it is.
+pub async fn observe(
+    pool: &WorkerPool,
+    pool_ref: &PoolRef,
+    ctx: &Context,
+    state: &mut PoolState,
+) -> Result<Result<Observed, Refusal>, Error> {
+    let taken = ctx.claims().check(pool_ref);
+    if let Err(refusal) = taken {
+        ctx.queues.forget(pool_ref);
+        return Ok(Err(refusal));
+    }
+    let server = match server(pool, pool_ref, ctx, state).await? {
+        Ok(server) => server,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let found = queue_of(pool, server).and_then(|(server, queue)| {
+        let deployment = target(pool, ctx);
+        let ready = deployment.as_ref().ok().and_then(Option::as_ref);
+        let served_by_us = pool.spec.scale_target_ref.is_none()
+            && ready.is_some_and(|deployment| deployment.status.ready_replicas > 0);
+        // The operator that leads does them; each is told when that changes.
+        let leads = ctx.leadership.term().is_some();
+        let source = Source {
+            server,
+            queue,
+            chores: (leads && !served_by_us).then(|| Chores {
+                terms: terms(&pool.spec.worker),
+                recover_foreign: pool.spec.worker.recover_foreign_jobs,
+            }),
+        };
+        ctx.queues.follow(pool_ref, &source);
+        Ok((source, deployment?))
+    });
+    let (source, deployment) = match found {
+        Ok(found) => found,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let current = current(pool, state, deployment.as_deref());
+    Ok(Ok(Observed {
+        source,
+        view: ctx.queues.view(pool_ref),
+        deployment,
+        current,
+    }))
+}
+
+fn queue_of(pool: &WorkerPool, server: Server) -> Result<(Server, queue::Queue), Refusal> {
+    Ok((server, source::queue(pool)?))
+}
+
+/// Where Redis is. Secrets are read seldom: never on the way from a change to a count.
+async fn server(
+    pool: &WorkerPool,
+    pool_ref: &PoolRef,
+    ctx: &Context,
+    state: &mut PoolState,
+) -> Result<Result<Server, Refusal>, Error> {
+    if !source::needs_secrets(pool) {
+        return source::server(pool, &ctx.client).await;
+    }
+    let refused = || matches!(ctx.queues.view(pool_ref).error, Some(queue::Error::Auth(_)));
+    let current = state
+        .wanted
+        .as_ref()
+        .is_none_or(|wanted| wanted.generation == pool.metadata.generation);
+    if let Some((server, read_at)) = state.server.as_ref().filter(|_| current) {
+        let age = read_at.elapsed();
+        if age < SECRETS_REFUSED || (age < SECRETS_USABLE && !refused()) {
+            return Ok(Ok(server.clone()));
+        }
+    }
+    let server = source::server(pool, &ctx.client).await?;
+    state.server = server
+        .as_ref()
+        .ok()
+        .map(|server| (server.clone(), Instant::now()));
+    Ok(server)
+}
+
+/// The Deployment to scale; `None` if it is the pool's own and is not there.
+fn target(pool: &WorkerPool, ctx: &Context) -> Result<Option<Arc<Deployment>>, Refusal> {
+    let namespace = pool.namespace().unwrap_or_default();
+    let name = deployment_name(pool);
+    if let Some(target) = &pool.spec.scale_target_ref
+        && (target.kind != "Deployment" || !target.api_version.starts_with("apps/"))
+    {
+        return Err(Refusal::TargetKind(format!(
+            "{}/{}",
+            target.api_version, target.kind
+        )));
+    }
+    if let Some(by) = ctx.autoscalers.of(&namespace, &name) {
+        return Err(Refusal::TargetAutoscaled { by });
+    }
+    let found = ctx.deployments.get(&ObjectRef::new(&name).within(&namespace));
+    match (&pool.spec.scale_target_ref, found) {
+        (Some(_), None) => Err(Refusal::TargetMissing(name)),
+        (None, Some(found)) if !is_controlled_by(&found, pool) => Err(Refusal::DeploymentNotOurs(name)),
+        (_, found) => Ok(found),
+    }
+}
+
+fn is_controlled_by(deployment: &Deployment, pool: &WorkerPool) -> bool {
+    deployment
+        .owner_references()
+        .iter()
+        .any(|owner| owner.controller == Some(true) && Some(&owner.uid) == pool.metadata.uid.as_ref())
+}
+
+/// The count that the Deployment asks for. The watch lags behind our own writes by milliseconds; a Deployment that was
+/// deleted comes back with the count it had, and a new one begins with the least.
+fn current(pool: &WorkerPool, state: &mut PoolState, deployment: Option<&Deployment>) -> u32 {
+    let Some(deployment) = deployment else {
+        state.written = None;
+        let least = u32::try_from(pool.spec.scaling.min_replicas).unwrap_or(0);
+        return state.replicas.unwrap_or(least);
+    };
+    if let Some(written) = &state.written {
+        let behind = deployment.version() < written.version.parse().ok();
+        if behind {
+            return written.replicas;
+        }
+        state.written = None;
+    }
+    deployment.replicas()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::Written;
+
+    fn deployment(version: &str, replicas: i32) -> Deployment {
+        serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "hw7", "resourceVersion": version},
+            "spec": {"replicas": replicas},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn count_just_written_holds_until_the_watch_has_caught_up() {
+        let pool = WorkerPool::new("hw7", crds::WorkerPoolSpec::default());
+        let mut state = PoolState {
+            written: Some(Written {
+                replicas: 5,
+                version: "101".to_owned(),
+            }),
+            ..PoolState::default()
+        };
+        assert_eq!(current(&pool, &mut state, Some(&deployment("99", 2))), 5);
+        assert_eq!(current(&pool, &mut state, Some(&deployment("101", 5))), 5);
+        // Somebody edits it.
+        assert_eq!(current(&pool, &mut state, Some(&deployment("102", 9))), 9);
+    }
+
+    #[test]
+    fn deleted_deployment_comes_back_with_its_count() {
+        let mut pool = WorkerPool::new("hw7", crds::WorkerPoolSpec::default());
+        pool.spec.scaling.min_replicas = 1;
+        let mut state = PoolState::default();
+        assert_eq!(current(&pool, &mut state, None), 1);
+        state.replicas = Some(4);
+        assert_eq!(current(&pool, &mut state, None), 4);
+    }
+
+    #[test]
+    fn busy_replicas_are_as_few_as_can_hold_the_running_jobs() {
+        assert_eq!(busy_replicas(0, 1), 0);
+        assert_eq!(busy_replicas(7, 1), 7);
+        assert_eq!(busy_replicas(7, 4), 2);
+    }
+}

@@ -1,0 +1,144 @@
+//! What is done in Redis for a pool: marks on its pods, by which they claim nothing more; and what workers of ours do by the
+//! way, where none lives.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::{Duration, Instant},
+};
+
+use queue::{Drainer, Mark, Queue, Result, WorkerState};
+
+use super::Chores;
+
+/// How long a mark holds unless it is renewed: an operator that dies leaves no dead capacity for longer.
+pub(super) const MARK_TIME: Duration = Duration::from_secs(30);
+
+/// Something to do in Redis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// Choose pods that may go, and mark them. Answered by [`Marks`].
+    Mark(MarkPods),
+    /// Lift the marks of these pods (UIDs).
+    Unmark(Vec<String>),
+}
+
+/// Which pods to mark.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MarkPods {
+    /// How many should go.
+    pub count: usize,
+    /// UIDs of those that Kubernetes deletes first whatever we prefer, in its order.
+    pub first: Vec<String>,
+    /// UIDs of the others, in the order in which we like to see them go.
+    pub others: Vec<String>,
+    /// [`Mark::Quiet`] marks idle pods alone; [`Mark::Drain`] also those that hold jobs, the least busy first.
+    pub mark: Mark,
+}
+
+/// Pods that were marked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Marks {
+    /// What was asked.
+    pub asked: MarkPods,
+    /// UIDs of all that bear a mark now.
+    pub marked: BTreeSet<String>,
+    /// Of those, the ones that hold nothing: they can go.
+    pub idle: BTreeSet<String>,
+    /// When it was asked; the marks end 30 s later, or a little after.
+    pub at: Instant,
+}
+
+/// Ticks, and looks for what foreign workers lost.
+pub(super) async fn do_chores(drainer: &Drainer, queue: &Queue, chores: Chores) -> Result<()> {
+    drainer.tick(queue, &chores.terms).await?;
+    if chores.recover_foreign {
+        drainer.sweep(queue, &chores.terms, true).await?;
+    }
+    Ok(())
+}
+
+/// Chooses and marks.
+pub(super) async fn mark(drainer: &Drainer, queue: &Queue, asked: MarkPods, epoch: u64) -> Result<Marks> {
+    let at = Instant::now();
+    let chosen = choose(&asked, &drainer.workers(queue).await?);
+    let idle = match asked.mark {
+        Mark::Quiet => drainer.quiet(queue, &chosen, epoch, MARK_TIME).await?,
+        Mark::Drain => drainer.drain(queue, &chosen, epoch, MARK_TIME).await?,
+    };
+    let marked = match asked.mark {
+        Mark::Quiet => idle.iter().cloned().collect(),
+        Mark::Drain => chosen.into_iter().collect(),
+    };
+    Ok(Marks {
+        asked,
+        marked,
+        idle: idle.into_iter().collect(),
+        at,
+    })
+}
+
+/// The pods to mark: those that go first anyway, then the ones that hold least. A pod of which no worker of ours was
+/// heard holds nothing that we know of.
+fn choose(asked: &MarkPods, workers: &[WorkerState]) -> Vec<String> {
+    let mut held = HashMap::new();
+    for worker in workers {
+        if let Some(pod) = &worker.pod_uid {
+            held.insert(pod.as_str(), worker.held);
+        }
+    }
+    let held = |pod: &String| held.get(pod.as_str()).copied().unwrap_or(0);
+    let mut others: Vec<_> = asked
+        .others
+        .iter()
+        .filter(|pod| asked.mark == Mark::Drain || held(pod) == 0)
+        .collect();
+    others.sort_by_key(|pod| held(pod));
+    asked
+        .first
+        .iter()
+        .chain(others)
+        .take(asked.count)
+        .cloned()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worker(pod: &str, held: u64) -> WorkerState {
+        WorkerState {
+            nonce: pod.to_owned(),
+            pod_uid: Some(pod.to_owned()),
+            pod_name: None,
+            ip: String::new(),
+            host: None,
+            held,
+            mark: None,
+            alive_for: Duration::from_secs(10),
+        }
+    }
+
+    fn asked(count: usize, mark: Mark) -> MarkPods {
+        MarkPods {
+            count,
+            first: vec!["pending".to_owned()],
+            others: ["a", "b", "c"].map(str::to_owned).to_vec(),
+            mark,
+        }
+    }
+
+    #[test]
+    fn pods_that_kubernetes_takes_first_use_up_the_count() {
+        let workers = [worker("a", 0), worker("b", 0), worker("c", 0)];
+        assert_eq!(choose(&asked(2, Mark::Quiet), &workers), ["pending", "a"]);
+        assert_eq!(choose(&asked(1, Mark::Quiet), &workers), ["pending"]);
+    }
+
+    #[test]
+    fn busy_pods_are_passed_over_unless_they_may_be_drained() {
+        let workers = [worker("a", 2), worker("b", 1), worker("c", 0)];
+        assert_eq!(choose(&asked(9, Mark::Quiet), &workers), ["pending", "c"]);
+        assert_eq!(choose(&asked(3, Mark::Drain), &workers), ["pending", "c", "b"]);
+    }
+}

@@ -1,0 +1,415 @@
+//! The task of one server: reads what changed, polls what did not, runs errands.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use queue::{Change, Changes, Drainer, Observer, Queue, Reading, Risk, Server};
+use tokio::{sync::mpsc, time::sleep_until};
+
+use super::{
+    Chores,
+    board::Board,
+    errand::{self, Errand, Marks},
+    risks::{self, Risks},
+};
+use crate::{PoolRef, leader::Leadership, schedule::Schedule};
+
+/// A queue is not read more often than this, however often it changes.
+const READS_APART: Duration = Duration::from_millis(20);
+/// How often a queue with jobs is read though Redis tells of no change, and one that cannot be read is tried.
+const POLL_BUSY: Duration = Duration::from_secs(5);
+/// How often an empty queue is read though Redis tells of no change.
+const POLL_IDLE: Duration = Duration::from_secs(30);
+/// How often any queue is read where Redis refuses to tell of changes.
+const POLL_UNTRACKED: Duration = Duration::from_secs(1);
+/// Queues read at once.
+const BATCH: usize = 256;
+/// What a read costs the server's budget: 5,000 reads a second are some percent of what one Redis can do.
+const COST: Duration = Duration::from_micros(200);
+/// Between two ticks of a queue.
+const TICKS_APART: Duration = Duration::from_secs(1);
+/// Between two ticks of a queue that has nothing to move: jobs whose retention ends go so much later at most.
+const PURGES_APART: Duration = Duration::from_secs(300);
+/// The same where foreign workers may lose jobs, which no reading shows.
+const SWEEPS_APART: Duration = Duration::from_secs(5);
+/// The connection for errands is closed after so long without one.
+const DRAINER_IDLE: Duration = Duration::from_secs(60);
+
+/// What the task is told.
+#[derive(Debug)]
+pub(super) enum Command {
+    Follow {
+        pool: PoolRef,
+        queue: Queue,
+        chores: Option<Chores>,
+    },
+    Leave {
+        queue: Queue,
+    },
+    Run {
+        pool: PoolRef,
+        queue: Queue,
+        errand: Errand,
+    },
+}
+
+/// What was under way and has ended.
+enum Done {
+    Read(Vec<(Queue, queue::Result<Reading>)>),
+    Marked(PoolRef, queue::Result<Marks>),
+    Unmarked,
+    Ticked(Queue),
+    Risks(queue::Result<Vec<Risk>>),
+}
+
+pub(super) struct ServerTask {
+    server: Server,
+    board: Arc<Board>,
+    leadership: Leadership,
+    observer: Observer,
+    changes: Changes,
+    /// Made when there is something to do, dropped when there has not been for a while.
+    drainer: Option<(Drainer, Instant)>,
+    followed: HashMap<Queue, Followed>,
+    reads: Schedule<Queue>,
+    ticks: Schedule<Queue>,
+    risks: Risks,
+    /// The process that the last reading came from.
+    run_id: Option<String>,
+    under_way: FuturesUnordered<BoxFuture<'static, Done>>,
+    reading: bool,
+    /// The budget allows no read before.
+    next_read: Instant,
+}
+
+struct Followed {
+    pool: PoolRef,
+    chores: Option<Chores>,
+    read_at: Option<Instant>,
+    /// When Redis told of a change that has not been read since.
+    changed_at: Option<Instant>,
+    /// The same, of the read that is under way.
+    reading_changed_at: Option<Instant>,
+    /// When the marks that we gave have all ended: a tick then sweeps them out.
+    marks_end: Option<Instant>,
+}
+
+impl ServerTask {
+    /// Starts the task; it ends when the sender is dropped.
+    pub(super) fn spawn(
+        server: &Server,
+        board: Arc<Board>,
+        leadership: Leadership,
+    ) -> queue::Result<mpsc::UnboundedSender<Command>> {
+        let (observer, changes) = Observer::new(server)?;
+        let (sender, commands) = mpsc::unbounded_channel();
+        let task = Self {
+            server: server.clone(),
+            board,
+            leadership,
+            observer,
+            changes,
+            drainer: None,
+            followed: HashMap::new(),
+            reads: Schedule::default(),
+            ticks: Schedule::default(),
+            risks: Risks::asked_first(Instant::now()),
+            run_id: None,
+            under_way: FuturesUnordered::new(),
+            reading: false,
+            next_read: Instant::now(),
+        };
+        tokio::spawn(task.run(commands));
+        Ok(sender)
+    }
+
+    async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        loop {
+            let wake = self.next_wake();
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => self.obey(command),
+                    None => return,
+                },
+                Some(change) = self.changes.next() => self.hear(change),
+                Some(done) = self.under_way.next(), if !self.under_way.is_empty() => self.take_in(done),
+                () = sleep_until(wake.into()) => {}
+            }
+            self.start_what_is_due();
+        }
+    }
+
+    fn next_wake(&self) -> Instant {
+        let read = self
+            .reads
+            .next()
+            .filter(|_| !self.reading)
+            .map(|at| at.max(self.next_read));
+        let rest = self.drainer.as_ref().map(|(_, used)| *used + DRAINER_IDLE);
+        [read, self.ticks.next(), self.risks.next(), rest]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or_else(|| Instant::now() + POLL_IDLE)
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Follow { pool, queue, chores } => {
+                let followed = self.followed.entry(queue.clone()).or_insert(Followed {
+                    pool: pool.clone(),
+                    chores,
+                    read_at: None,
+                    changed_at: None,
+                    reading_changed_at: None,
+                    marks_end: None,
+                });
+                if let Some(risks) = &self.risks.known {
+                    self.board.found_risks(&pool, risks);
+                }
+                followed.pool = pool;
+                followed.chores = chores;
+                if chores.is_some() {
+                    self.ticks.no_later(&queue, Instant::now());
+                } else {
+                    self.ticks.remove(&queue);
+                }
+                self.reads.no_later(&queue, Instant::now());
+            }
+            Command::Leave { queue } => {
+                self.followed.remove(&queue);
+                self.reads.remove(&queue);
+                self.ticks.remove(&queue);
+                self.observer.forget(&queue);
+            }
+            Command::Run { pool, queue, errand } => self.start_errand(pool, queue, errand),
+        }
+    }
+
+    fn hear(&mut self, change: Change) {
+        let now = Instant::now();
+        match change {
+            Change::Queue(queue) => {
+                if let Some(followed) = self.followed.get_mut(&queue) {
+                    followed.changed_at.get_or_insert(now);
+                    let at = followed.read_at.map_or(now, |last| now.max(last + READS_APART));
+                    self.reads.no_later(&queue, at);
+                }
+            }
+            Change::All => {
+                for queue in self.followed.keys() {
+                    self.reads.no_later(queue, now);
+                }
+            }
+        }
+    }
+
+    fn start_what_is_due(&mut self) {
+        let now = Instant::now();
+        if !self.reading && now >= self.next_read {
+            let due = self.reads.take_due(now, BATCH);
+            if !due.is_empty() {
+                self.start_read(due, now);
+            }
+        }
+        for queue in self.ticks.take_due(now, BATCH) {
+            self.start_tick(queue, now);
+        }
+        if self.risks.start(now) {
+            let server = self.server.clone();
+            self.under_way
+                .push(async move { Done::Risks(risks::ask(server).await) }.boxed());
+        }
+        if self
+            .drainer
+            .as_ref()
+            .is_some_and(|(_, used)| now >= *used + DRAINER_IDLE)
+        {
+            self.drainer = None;
+        }
+    }
+
+    fn start_read(&mut self, queues: Vec<Queue>, now: Instant) {
+        for queue in &queues {
+            if let Some(followed) = self.followed.get_mut(queue) {
+                followed.read_at = Some(now);
+                followed.reading_changed_at = followed.changed_at.take();
+            }
+        }
+        self.reading = true;
+        self.next_read = now + COST.saturating_mul(u32::try_from(queues.len()).unwrap_or(u32::MAX));
+        let observer = self.observer.clone();
+        self.under_way.push(
+            async move {
+                let readings = observer.read(&queues).await;
+                Done::Read(queues.into_iter().zip(readings).collect())
+            }
+            .boxed(),
+        );
+    }
+
+    fn start_tick(&mut self, queue: Queue, now: Instant) {
+        let chores = self.followed.get(&queue).and_then(|followed| followed.chores);
+        let Some(chores) = chores else { return };
+        if self.leadership.term().is_none() {
+            return;
+        }
+        let Some(drainer) = self.drainer(now) else { return };
+        self.under_way.push(
+            async move {
+                if let Err(error) = errand::do_chores(&drainer, &queue, chores).await {
+                    // The reading fails for the same cause, and says so where it is seen.
+                    tracing::debug!(queue = %queue.name, %error, "tick failed");
+                }
+                Done::Ticked(queue)
+            }
+            .boxed(),
+        );
+    }
+
+    fn start_errand(&mut self, pool: PoolRef, queue: Queue, errand: Errand) {
+        let Some(epoch) = self.leadership.epoch() else {
+            return;
+        };
+        if matches!(errand, Errand::Mark(_))
+            && let Some(followed) = self.followed.get_mut(&queue)
+        {
+            followed.marks_end = Some(Instant::now() + errand::MARK_TIME + TICKS_APART);
+            self.plan_tick(&queue);
+        }
+        let Some(drainer) = self.drainer(Instant::now()) else {
+            return;
+        };
+        self.under_way.push(
+            async move {
+                match errand {
+                    Errand::Mark(asked) => {
+                        Done::Marked(pool, errand::mark(&drainer, &queue, asked, epoch).await)
+                    }
+                    Errand::Unmark(pods) => {
+                        if let Err(error) = drainer.unquiet(&queue, &pods, epoch).await {
+                            tracing::warn!(%pool, %error, "marks could not be lifted; they end by themselves");
+                        }
+                        Done::Unmarked
+                    }
+                }
+            }
+            .boxed(),
+        );
+    }
+
+    fn drainer(&mut self, now: Instant) -> Option<Drainer> {
+        if self.drainer.is_none() {
+            match Drainer::new(&self.server) {
+                Ok(drainer) => self.drainer = Some((drainer, now)),
+                Err(error) => {
+                    tracing::warn!(server = %self.server.address, %error, "no connection for errands");
+                }
+            }
+        }
+        let (drainer, used) = self.drainer.as_mut()?;
+        *used = now;
+        Some(drainer.clone())
+    }
+
+    fn take_in(&mut self, done: Done) {
+        match done {
+            Done::Read(readings) => {
+                self.reading = false;
+                for (queue, reading) in readings {
+                    self.take_in_reading(&queue, reading);
+                }
+            }
+            Done::Marked(pool, marks) => self.board.marked(&pool, marks),
+            Done::Unmarked => {}
+            Done::Ticked(queue) => self.plan_tick(&queue),
+            Done::Risks(answer) => self.take_in_risks(answer),
+        }
+    }
+
+    fn take_in_reading(&mut self, queue: &Queue, reading: queue::Result<Reading>) {
+        let Some(followed) = self.followed.get_mut(queue) else {
+            // Left while it was read, which armed it again.
+            self.observer.forget(queue);
+            return;
+        };
+        let changed_at = followed.reading_changed_at.take();
+        match reading {
+            Ok(reading) => {
+                let last = self.run_id.replace(reading.run_id.clone());
+                if last.is_some_and(|last| last != reading.run_id) {
+                    self.risks.ask_anew(Instant::now());
+                }
+                self.reads.no_later(queue, next_poll(&reading));
+                if followed.chores.is_some() && can_be_ticked(&reading) {
+                    self.ticks.no_later(queue, reading.read_at + TICKS_APART);
+                }
+                self.board.read(&followed.pool, reading, changed_at);
+            }
+            Err(error) => {
+                self.reads.no_later(queue, Instant::now() + POLL_BUSY);
+                self.board.failed(&followed.pool, &error);
+            }
+        }
+    }
+
+    fn take_in_risks(&mut self, answer: queue::Result<Vec<Risk>>) {
+        if !self.risks.take_in(answer, Instant::now()) {
+            return;
+        }
+        if let Some(risks) = &self.risks.known {
+            for followed in self.followed.values() {
+                self.board.found_risks(&followed.pool, risks);
+            }
+        }
+    }
+
+    /// Goes on ticking as long as there is something that a tick could move, or sweep out; and seldom after that, for the
+    /// jobs whose retention ends.
+    fn plan_tick(&mut self, queue: &Queue) {
+        let Some(followed) = self.followed.get(queue) else {
+            return;
+        };
+        let Some(chores) = followed.chores else { return };
+        let (now, marks_end) = (Instant::now(), followed.marks_end);
+        let seldom = if chores.recover_foreign {
+            SWEEPS_APART
+        } else {
+            PURGES_APART
+        };
+        let next = match self.board.peek(&followed.pool) {
+            Some(reading) if can_be_ticked(&reading) => now + TICKS_APART,
+            _ => marks_end
+                .filter(|end| *end > now)
+                .map_or(now + seldom, |end| end.min(now + seldom)),
+        };
+        self.ticks.no_later(queue, next);
+    }
+}
+
+fn has_work(reading: &Reading) -> bool {
+    reading.waiting + reading.arrivals + reading.running + reading.delayed > 0
+}
+
+/// Whether a tick could find something to promote, reap or put back.
+fn can_be_ticked(reading: &Reading) -> bool {
+    reading.arrivals + reading.running + reading.delayed > 0
+}
+
+/// When to read again though nothing changes: a retry that falls due changes no key.
+fn next_poll(reading: &Reading) -> Instant {
+    let poll = match reading {
+        reading if !reading.tracked => POLL_UNTRACKED,
+        reading if has_work(reading) => POLL_BUSY,
+        _ => POLL_IDLE,
+    };
+    let until_due = reading
+        .next_due_ms
+        .filter(|&due| due > reading.server_time_ms)
+        .map(|due| Duration::from_millis(due - reading.server_time_ms));
+    reading.read_at + until_due.map_or(poll, |until| until.min(poll))
+}

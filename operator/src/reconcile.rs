@@ -1,0 +1,345 @@
+//! One pool, once: observe → decide → apply → report.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crds::WorkerPool;
+use jiff::{SignedDuration, Timestamp};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{PartialObjectMeta, Patch, PatchParams},
+    runtime::controller::Action,
+};
+use scaling::{Decision, History};
+use serde_json::json;
+
+use crate::{
+    PoolRef,
+    apply::{Applied, CONFLICT_RETRY, apply},
+    bounds::{InForce, Schedules},
+    context::{Context, PoolState},
+    error::{self, Error},
+    events::{self, Event},
+    metrics::PoolGauges,
+    observe::{Observed, SECRETS_USABLE, observe},
+    policy::policy,
+    refusal::Refusal,
+    restore, source,
+    status::{Findings, build_status, differs_in_depth_only},
+};
+
+/// Who writes the status.
+const STATUS_MANAGER: &str = "workerpool-operator/status";
+/// A pool that is not served is looked at again after so long; most causes end with a change that wakes it sooner.
+const REFUSED_RETRY: Duration = Duration::from_secs(30);
+/// The depth of the queue is written no more often than this.
+const DEPTH_APART: Duration = Duration::from_secs(5);
+/// After a count the status waits so long: jobs often come in bursts, and the next count must not wait for the status of
+/// the last one. By then most of what follows from the count is seen too, and one write tells it all.
+const AFTER_SCALING: Duration = Duration::from_millis(100);
+
+/// Reconciles a pool. Never waits for Redis: it takes what was last read.
+///
+/// # Errors
+/// What the API server answers; the pool is tried again after its backoff.
+pub async fn reconcile(pool: Arc<WorkerPool>, ctx: Arc<Context>) -> Result<Action, Error> {
+    let started = Instant::now();
+    let pool_ref = PoolRef::from_obj(&*pool);
+    ctx.listed().await?;
+    if let Some(wait) = ctx.memories.backoff(&pool, started) {
+        return Ok(Action::requeue(wait));
+    }
+    let state = ctx.memories.of(&pool);
+    let mut state = state.lock().await;
+    let Some(epoch) = ctx.leadership.epoch() else {
+        return stand_by(&pool, &pool_ref, &ctx, &mut state).await;
+    };
+    state.begin_term(epoch, &pool);
+    if pool.metadata.deletion_timestamp.is_some() {
+        return restore::give_back(&pool, &pool_ref, &ctx, &mut state).await;
+    }
+    let result = serve(&pool, &pool_ref, &ctx, &mut state).await;
+    ctx.metrics.reconciled(started.elapsed());
+    if result.is_ok() {
+        ctx.memories.succeeded(&pool_ref);
+    }
+    result
+}
+
+/// After an error: try again, at growing intervals.
+#[must_use]
+pub fn on_error(pool: &WorkerPool, error: &Error, ctx: &Context) -> Action {
+    if matches!(error, Error::NotLeading { .. }) {
+        // The next term wakes every pool.
+        return Action::await_change();
+    }
+    ctx.metrics.failed(error.kind());
+    Action::requeue(ctx.memories.failed(pool, Instant::now()))
+}
+
+/// Follows the queue, so as to know it when this operator leads; no more.
+async fn stand_by(
+    pool: &WorkerPool,
+    pool_ref: &PoolRef,
+    ctx: &Context,
+    state: &mut PoolState,
+) -> Result<Action, Error> {
+    ctx.metrics.forget(pool_ref);
+    // What stands in the way of serving it, whoever leads tells.
+    let _ = observe(pool, pool_ref, ctx, state).await?;
+    Ok(source::needs_secrets(pool)
+        .then_some(SECRETS_USABLE)
+        .map_or_else(Action::await_change, Action::requeue))
+}
+
+async fn serve(
+    pool: &WorkerPool,
+    pool_ref: &PoolRef,
+    ctx: &Context,
+    state: &mut PoolState,
+) -> Result<Action, Error> {
+    let now = Instant::now();
+    let observed = match observe(pool, pool_ref, ctx, state).await? {
+        Ok(observed) => observed,
+        Err(refusal) => return refuse(pool, pool_ref, ctx, state, &refusal).await,
+    };
+    let wall_clock = Timestamp::now();
+    let bounds = match bounds(pool, state, wall_clock) {
+        Ok(bounds) => bounds,
+        Err(refusal) => return refuse(pool, pool_ref, ctx, state, &refusal).await,
+    };
+    if !restore::note(pool, ctx, state, &observed).await? {
+        return Ok(Action::requeue(CONFLICT_RETRY));
+    }
+    let decision = decide(pool, state, &observed, &bounds, now);
+    ctx.metrics.decided(decision.reason);
+
+    let result = apply(pool, pool_ref, ctx, state, &observed, &decision).await;
+    let applied = result.as_ref().ok();
+    if let Some(count) = applied.and_then(|applied| applied.scaled_to) {
+        scaled(pool, ctx, state, &observed, &decision, count);
+    }
+    let again = look_again(&decision, &bounds, now, wall_clock);
+    let findings = Findings {
+        error: result.as_ref().err(),
+        view: Some(&observed.view),
+        deployment: observed.deployment.as_deref(),
+        decision: Some((&decision, &bounds)),
+        next_look: again.and_then(|after| wall_clock.checked_add(SignedDuration::try_from(after).ok()?).ok()),
+        held_back: applied.and_then(|applied| applied.held_back.as_ref()),
+        scaled_at: state.scaled.map(|(at, _)| at),
+        ..Findings::default()
+    };
+    let reported = report(pool, pool_ref, ctx, state, &findings).await;
+    let applied = result?;
+    Ok(next(pool, again, &applied, reported?))
+}
+
+/// The bounds in force. The schedules are read anew when the spec changes.
+fn bounds(pool: &WorkerPool, state: &mut PoolState, now: Timestamp) -> Result<InForce, Refusal> {
+    let (spec, generation) = (&pool.spec.scaling, pool.metadata.generation);
+    let known = state.schedules.take().filter(|(of, _)| *of == generation);
+    let schedules = match known {
+        Some((_, schedules)) => schedules,
+        None => Schedules::parse(spec, now)?,
+    };
+    let bounds = schedules.in_force(spec, now);
+    state.schedules = Some((generation, schedules));
+    Ok(bounds)
+}
+
+/// How long until the law could decide otherwise though nothing changes.
+fn look_again(
+    decision: &Decision,
+    bounds: &InForce,
+    now: Instant,
+    wall_clock: Timestamp,
+) -> Option<Duration> {
+    let window = decision.not_before.map(|at| at.saturating_duration_since(now));
+    let schedule = bounds.holds_for(wall_clock);
+    window.into_iter().chain(schedule).min()
+}
+
+/// Asks the law, and keeps what it recommends.
+fn decide(
+    pool: &WorkerPool,
+    state: &mut PoolState,
+    observed: &Observed,
+    bounds: &InForce,
+    now: Instant,
+) -> Decision {
+    let policy = policy(&pool.spec, bounds);
+    if let Some(deployment) = &observed.deployment {
+        let ready = u32::try_from(deployment.status.ready_replicas).unwrap_or(0);
+        state.starts.ready(ready, now);
+    }
+    let observation = observed.as_observation(policy.concurrency.get(), age(pool), state.starts.seconds());
+    let run_id = observed.view.reading.as_ref().map(|reading| &reading.run_id);
+    if run_id.is_some() && state.run_id.as_ref() != run_id {
+        // A server that was restarted may have lost its data: the window starts anew, as after a restart of our own.
+        state.run_id = run_id.cloned();
+        state.history = None;
+    }
+    let history = state
+        .history
+        .get_or_insert_with(|| History::starting_at(observed.current));
+    let decision = scaling::decide(&policy, &observation, history, now);
+    history.record(&decision, now);
+    state.replicas = Some(decision.replicas);
+    decision
+}
+
+/// Since the pool was created, by our clock.
+fn age(pool: &WorkerPool) -> Duration {
+    let created = pool.metadata.creation_timestamp.as_ref();
+    created
+        .and_then(|created| Timestamp::now().duration_since(created.0).try_into().ok())
+        .unwrap_or_default()
+}
+
+/// Tells that a count was written.
+fn scaled(
+    pool: &WorkerPool,
+    ctx: &Context,
+    state: &mut PoolState,
+    observed: &Observed,
+    decision: &Decision,
+    count: u32,
+) {
+    if let Some(changed_at) = observed.view.changed_at {
+        ctx.metrics.reacted(changed_at.elapsed());
+    }
+    state.scaled = Some((
+        Timestamp::now(),
+        state.scaled.map_or_else(Instant::now, |(_, since)| since),
+    ));
+    let from = observed.deployment.as_ref().map_or(0, |_| observed.current);
+    if from == count {
+        return;
+    }
+    state.starts.asked(from, count, Instant::now());
+    if let Some(history) = &mut state.history {
+        history.scaled(from, count, Instant::now());
+    }
+    let seen = observed
+        .view
+        .reading
+        .as_ref()
+        .map_or_else(String::new, |reading| {
+            format!(" ({} waiting, {} running)", reading.ready(), reading.running)
+        });
+    let reason = if count > from { "ScaledUp" } else { "ScaledDown" };
+    let asked = decision
+        .raw
+        .filter(|raw| *raw != u64::from(count))
+        .map_or_else(String::new, |raw| format!(", demand asks for {raw}"));
+    let note = format!(
+        "from {from} to {count} replicas: {}{asked}{seen}",
+        decision.reason
+    );
+    tracing::info!(pool = %PoolRef::from_obj(pool), from, to = count, reason = %decision.reason, "scaled");
+    tell(pool, ctx, state, Event::normal(reason, "Scale", note));
+}
+
+fn tell(pool: &WorkerPool, ctx: &Context, state: &mut PoolState, event: Event) {
+    if let Some(event) = state.budget.admit(event, Instant::now()) {
+        ctx.events.send(pool, event);
+    }
+}
+
+async fn refuse(
+    pool: &WorkerPool,
+    pool_ref: &PoolRef,
+    ctx: &Context,
+    state: &mut PoolState,
+    refusal: &Refusal,
+) -> Result<Action, Error> {
+    let view = ctx.queues.view(pool_ref);
+    state
+        .scale_down
+        .abandon(&ctx.client, &ctx.queues, pool_ref, &view)
+        .await?;
+    let findings = Findings {
+        refusal: Some(refusal),
+        view: Some(&view),
+        ..Findings::default()
+    };
+    let status = report(pool, pool_ref, ctx, state, &findings).await?;
+    Ok(Action::requeue(status.unwrap_or(REFUSED_RETRY)))
+}
+
+/// Writes the status if it changed, and tells what did. Answers when to write what is held back for a while.
+async fn report(
+    pool: &WorkerPool,
+    pool_ref: &PoolRef,
+    ctx: &Context,
+    state: &mut PoolState,
+    findings: &Findings<'_>,
+) -> Result<Option<Duration>, Error> {
+    let last = state.status.clone().unwrap_or_default();
+    let new = build_status(pool, findings, &last, Timestamp::now());
+    ctx.metrics.show(pool_ref, gauges(&new));
+    if new == last {
+        return Ok(None);
+    }
+    let since = match state.scaled {
+        Some((_, at)) => Some((at, AFTER_SCALING)),
+        None => state
+            .depth_written
+            .filter(|_| differs_in_depth_only(&last, &new))
+            .map(|at| (at, DEPTH_APART)),
+    };
+    if let Some(wait) = since.and_then(|(at, apart)| apart.checked_sub(at.elapsed())) {
+        return Ok(Some(wait));
+    }
+    for event in events::between(&last, &new) {
+        tell(pool, ctx, state, event);
+    }
+    let namespace = pool.namespace().ok_or(Error::Incomplete("namespace"))?;
+    // The answer is not looked at: its metadata are the least that can be read of it.
+    let pools: Api<PartialObjectMeta<WorkerPool>> = Api::namespaced(ctx.client.clone(), &namespace);
+    let patch = Patch::Apply(json!({
+        "apiVersion": WorkerPool::api_version(&()),
+        "kind": WorkerPool::kind(&()),
+        "status": new,
+    }));
+    let params = PatchParams::apply(STATUS_MANAGER).force();
+    let name = pool.name_any();
+    match error::call("write the status", pools.patch_status(&name, &params, &patch)).await {
+        Err(error) if !error.is_not_found() => return Err(error),
+        _ => {}
+    }
+    state.status = Some(new);
+    state.depth_written = Some(Instant::now());
+    state.scaled = None;
+    Ok(None)
+}
+
+fn gauges(status: &crds::status::WorkerPoolStatus) -> PoolGauges {
+    let queue = status.queue.clone().unwrap_or_default();
+    PoolGauges {
+        desired: status.desired_replicas.unwrap_or(0).into(),
+        ready: status.ready_replicas.unwrap_or(0).into(),
+        waiting: queue.waiting,
+        running: queue.running,
+        delayed: queue.delayed,
+        dead: queue.dead,
+    }
+}
+
+/// When to look again though nothing is seen to change.
+fn next(
+    pool: &WorkerPool,
+    decision: Option<Duration>,
+    applied: &Applied,
+    status: Option<Duration>,
+) -> Action {
+    let secrets = source::needs_secrets(pool).then_some(SECRETS_USABLE);
+    [decision, applied.again, status, secrets]
+        .into_iter()
+        .flatten()
+        .min()
+        .map_or_else(Action::await_change, Action::requeue)
+}

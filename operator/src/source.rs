@@ -1,0 +1,339 @@
+//! Where a pool's queue is: from its spec and its Secrets.
+
+use std::collections::BTreeMap;
+
+use crds::{WorkerPool, redis::SecretRef};
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::{Api, Client, ResourceExt};
+use queue::{Address, Queue, Sentinel, Server, Tls, TlsIdentity};
+
+use crate::{
+    error::{self, Error},
+    refusal::Refusal,
+};
+
+/// Only Secrets with this label, set to `true`, are used: who may create a pool could else make the operator send any
+/// Secret of the namespace to an address of their choice.
+pub const CREDENTIALS_LABEL: &str = "workerpool.dev/redis-credentials";
+
+/// Where Redis is unless the pool says it.
+const DEFAULT_ADDRESS: &str = "redis";
+
+/// Where the pool's Redis is, or which sentinels know, without any login. A bare name is a Service of the pool's namespace.
+///
+/// # Errors
+/// [`Refusal::Settings`] for what is no address.
+pub fn place(pool: &WorkerPool) -> Result<Server, Refusal> {
+    let redis = &pool.spec.redis;
+    let Some(sentinel) = &redis.sentinel else {
+        let address = redis.address.as_deref().unwrap_or(DEFAULT_ADDRESS);
+        return Ok(Server::new(within(pool, address.parse().map_err(refused)?)));
+    };
+    let addresses = sentinel.addresses.iter().map(|address| {
+        let address = Address::parse_with_default_port(address, Address::DEFAULT_SENTINEL_PORT);
+        Ok(within(pool, address.map_err(refused)?))
+    });
+    Server::behind(Sentinel {
+        master: sentinel.master_name.clone(),
+        addresses: addresses.collect::<Result<_, _>>()?,
+        username: None,
+        password: None,
+    })
+    .map_err(refused)
+}
+
+/// Completes a bare name.
+fn within(pool: &WorkerPool, mut address: Address) -> Address {
+    if !address.host.contains(['.', ':'])
+        && let Some(namespace) = pool.namespace()
+    {
+        address.host = format!("{}.{namespace}.svc", address.host);
+    }
+    address
+}
+
+/// The one queue of the pool.
+///
+/// # Errors
+/// [`Refusal::SeveralQueues`], and [`Refusal::Settings`] for a name that is none.
+pub fn queue(pool: &WorkerPool) -> Result<Queue, Refusal> {
+    let [queue] = pool.spec.queues.as_slice() else {
+        return Err(Refusal::SeveralQueues);
+    };
+    Ok(Queue {
+        name: queue.name.parse().map_err(refused)?,
+        queue_db: database(pool.spec.redis.queue_db)?,
+        jobs_db: database(pool.spec.redis.jobs_db)?,
+    })
+}
+
+/// Whether the pool needs Secrets, so that its [`server`] has to be looked at from time to time.
+#[must_use]
+pub fn needs_secrets(pool: &WorkerPool) -> bool {
+    let names = Names::of(pool);
+    [names.login, names.sentinel_login, names.tls]
+        .iter()
+        .any(Option::is_some)
+}
+
+/// The server, with what its Secrets say.
+///
+/// # Errors
+/// The outer one if Kubernetes cannot be asked, the inner one if what it says is not usable.
+pub async fn server(pool: &WorkerPool, client: &Client) -> Result<Result<Server, Refusal>, Error> {
+    let Names {
+        login,
+        sentinel_login,
+        tls,
+    } = Names::of(pool);
+    let secrets = Secrets {
+        login: find(pool, client, login).await?,
+        sentinel_login: find(pool, client, sentinel_login).await?,
+        tls: find(pool, client, tls).await?,
+    };
+    Ok(build_server(pool, secrets))
+}
+
+/// The Secrets that a pool names.
+struct Names<'a> {
+    login: Option<&'a SecretRef>,
+    sentinel_login: Option<&'a SecretRef>,
+    tls: Option<&'a SecretRef>,
+}
+
+impl<'a> Names<'a> {
+    fn of(pool: &'a WorkerPool) -> Self {
+        let redis = &pool.spec.redis;
+        let sentinel = redis.sentinel.as_ref();
+        Self {
+            login: redis.credentials_secret_ref.as_ref(),
+            sentinel_login: sentinel.and_then(|sentinel| sentinel.credentials_secret_ref.as_ref()),
+            tls: redis.tls.as_ref().and_then(|tls| tls.secret_ref.as_ref()),
+        }
+    }
+}
+
+/// What lies under the names.
+#[derive(Default)]
+struct Secrets<'a> {
+    login: Option<Found<'a>>,
+    sentinel_login: Option<Found<'a>>,
+    tls: Option<Found<'a>>,
+}
+
+/// A Secret that is named; `None` in the place of one that is not there.
+type Found<'a> = (&'a SecretRef, Option<Secret>);
+
+async fn find<'a>(
+    pool: &WorkerPool,
+    client: &Client,
+    name: Option<&'a SecretRef>,
+) -> Result<Option<Found<'a>>, Error> {
+    let Some(name) = name else { return Ok(None) };
+    let namespace = pool.namespace().ok_or(Error::Incomplete("namespace"))?;
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
+    let secret = error::call("read a Secret", secrets.get_opt(&name.name)).await?;
+    Ok(Some((name, secret)))
+}
+
+fn build_server(pool: &WorkerPool, secrets: Secrets<'_>) -> Result<Server, Refusal> {
+    let mut server = place(pool)?;
+    if let Some(found) = secrets.login {
+        (server.username, server.password) = login(found)?;
+    }
+    if let (Some(sentinel), Some(found)) = (&mut server.sentinel, secrets.sentinel_login) {
+        (sentinel.username, sentinel.password) = login(found)?;
+    }
+    if pool.spec.redis.tls.is_some() {
+        server.tls = Some(match secrets.tls {
+            Some(found) => certificates(found)?,
+            None => Tls::default(),
+        });
+    }
+    Ok(server)
+}
+
+/// The user, if there is one, and the password.
+fn login((name, secret): Found<'_>) -> Result<(Option<String>, Option<queue::Secret>), Refusal> {
+    let data = usable(name, secret)?;
+    let password = text(name, &data, "password")?.ok_or_else(|| Refusal::SecretIncomplete {
+        name: name.name.clone(),
+        key: "password",
+    })?;
+    Ok((text(name, &data, "username")?, Some(queue::Secret::new(password))))
+}
+
+fn certificates((name, secret): Found<'_>) -> Result<Tls, Refusal> {
+    let data = usable(name, secret)?;
+    Ok(Tls {
+        ca: text(name, &data, "ca.crt")?,
+        identity: identity(name, &data)?,
+    })
+}
+
+fn identity(name: &SecretRef, data: &BTreeMap<String, ByteString>) -> Result<Option<TlsIdentity>, Refusal> {
+    let incomplete = |key| Refusal::SecretIncomplete {
+        name: name.name.clone(),
+        key,
+    };
+    match (text(name, data, "tls.crt")?, text(name, data, "tls.key")?) {
+        (Some(certificate), Some(key)) => Ok(Some(TlsIdentity {
+            certificate,
+            key: queue::Secret::new(key),
+        })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(incomplete("tls.key")),
+        (None, Some(_)) => Err(incomplete("tls.crt")),
+    }
+}
+
+fn usable(name: &SecretRef, secret: Option<Secret>) -> Result<BTreeMap<String, ByteString>, Refusal> {
+    let secret = secret.ok_or_else(|| Refusal::SecretMissing(name.name.clone()))?;
+    if secret.labels().get(CREDENTIALS_LABEL).map(String::as_str) != Some("true") {
+        return Err(Refusal::SecretNotLabelled(name.name.clone()));
+    }
+    Ok(secret.data.unwrap_or_default())
+}
+
+/// One entry of a Secret; an empty one counts as absent.
+fn text(
+    name: &SecretRef,
+    data: &BTreeMap<String, ByteString>,
+    key: &'static str,
+) -> Result<Option<String>, Refusal> {
+    let Some(bytes) = data.get(key).filter(|bytes| !bytes.0.is_empty()) else {
+        return Ok(None);
+    };
+    let text = String::from_utf8(bytes.0.clone()).map_err(|_| Refusal::SecretIncomplete {
+        name: name.name.clone(),
+        key,
+    })?;
+    Ok(Some(text))
+}
+
+fn database(number: i32) -> Result<u32, Refusal> {
+    u32::try_from(number).map_err(|_| Refusal::Settings(format!("{number} is no database number")))
+}
+
+fn refused(error: queue::Error) -> Refusal {
+    Refusal::Settings(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pool(redis: serde_json::Value) -> WorkerPool {
+        serde_json::from_value(json!({
+            "apiVersion": "workerpool.dev/v1alpha1",
+            "kind": "WorkerPool",
+            "metadata": {"name": "hw7", "namespace": "team"},
+            "spec": {"redis": redis},
+        }))
+        .unwrap()
+    }
+
+    fn secret(labels: serde_json::Value, data: serde_json::Value) -> Secret {
+        serde_json::from_value(json!({"metadata": {"name": "auth", "labels": labels}, "data": data})).unwrap()
+    }
+
+    fn auth() -> SecretRef {
+        SecretRef {
+            name: "auth".to_owned(),
+        }
+    }
+
+    fn with_login(name: &SecretRef, secret: Option<Secret>) -> Secrets<'_> {
+        Secrets {
+            login: Some((name, secret)),
+            ..Secrets::default()
+        }
+    }
+
+    #[test]
+    fn pool_that_says_nothing_has_the_service_redis() {
+        assert_eq!(
+            place(&pool(json!({}))).unwrap().address.to_string(),
+            "redis.team.svc:6379"
+        );
+    }
+
+    #[test]
+    fn sentinels_are_asked_in_the_place_of_an_address() {
+        let addresses = json!(["sentinel", "sentinel.example.com:1"]);
+        let pool = pool(json!({"sentinel": {"masterName": "jobs", "addresses": addresses}, "tls": {}}));
+        let sentinel = place(&pool).unwrap().sentinel.unwrap();
+        assert_eq!(sentinel.master, "jobs");
+        let addresses: Vec<_> = sentinel.addresses.iter().map(Address::to_string).collect();
+        assert_eq!(addresses, ["sentinel.team.svc:26379", "sentinel.example.com:1"]);
+
+        // They have a login of their own.
+        let name = auth();
+        let labels = json!({CREDENTIALS_LABEL: "true"});
+        let found = secret(labels, json!({"username": "bWU=", "password": "c2VjcmV0"}));
+        let secrets = Secrets {
+            sentinel_login: Some((&name, Some(found))),
+            ..Secrets::default()
+        };
+        let server = build_server(&pool, secrets).unwrap();
+        assert_eq!(server.password, None);
+        assert_eq!(server.tls, Some(Tls::default()));
+        let sentinel = server.sentinel.unwrap();
+        assert_eq!(sentinel.username.as_deref(), Some("me"));
+        assert_eq!(sentinel.password.unwrap().reveal(), "secret");
+    }
+
+    #[test]
+    fn bare_host_is_a_service_of_the_pools_namespace_and_others_stay() {
+        let host = |written: &str| {
+            place(&pool(json!({"address": written})))
+                .unwrap()
+                .address
+                .to_string()
+        };
+        assert_eq!(host("redis"), "redis.team.svc:6379");
+        assert_eq!(host("redis:7000"), "redis.team.svc:7000");
+        assert_eq!(host("redis.example.com"), "redis.example.com:6379");
+        assert_eq!(host("127.0.0.1:1"), "127.0.0.1:1");
+        assert_eq!(host("[::1]:2"), "[::1]:2");
+    }
+
+    #[test]
+    fn secret_without_the_label_is_not_looked_into() {
+        let pool = pool(json!({}));
+        let name = auth();
+        let secret = secret(json!({}), json!({"password": "c2VjcmV0"}));
+        assert_eq!(
+            build_server(&pool, with_login(&name, Some(secret))),
+            Err(Refusal::SecretNotLabelled("auth".to_owned()))
+        );
+        assert_eq!(
+            build_server(&pool, with_login(&name, None)),
+            Err(Refusal::SecretMissing("auth".to_owned()))
+        );
+    }
+
+    #[test]
+    fn labelled_secret_logs_in() {
+        let name = auth();
+        let labels = json!({CREDENTIALS_LABEL: "true"});
+        let found = secret(
+            labels.clone(),
+            json!({"username": "bWU=", "password": "c2VjcmV0"}),
+        );
+        let server = build_server(&pool(json!({})), with_login(&name, Some(found))).unwrap();
+        assert_eq!(server.username.as_deref(), Some("me"));
+        assert_eq!(server.password.unwrap().reveal(), "secret");
+
+        let incomplete = secret(labels, json!({"username": "bWU="}));
+        assert_eq!(
+            build_server(&pool(json!({})), with_login(&name, Some(incomplete))),
+            Err(Refusal::SecretIncomplete {
+                name: "auth".to_owned(),
+                key: "password"
+            })
+        );
+    }
+}

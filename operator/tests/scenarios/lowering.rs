@@ -1,0 +1,199 @@
+//! Down, without cutting a job.
+
+use http::Method;
+use serde_json::json;
+
+use super::world::{World, pod, replica_set};
+
+const SCALE: &str = "/deployments/hw7/scale";
+
+fn no_window() -> serde_json::Value {
+    json!({"scaling": {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}}})
+}
+
+#[tokio::test]
+async fn idle_pods_are_marked_and_preferred_before_the_count_falls_by_exactly_them() {
+    let world = World::with_pool(no_window()).deployed(3).with_jobs(1).await;
+    world
+        .api
+        .hold(vec![replica_set("set", 3)], vec![pod("a"), pod("busy"), pod("c")]);
+    let _worker = world.busy("busy", 1).await;
+    let mut world = world.settled().await;
+
+    let scale = world.reconcile_until(&Method::PATCH, SCALE).await;
+    assert_eq!(
+        scale.body,
+        json!({"metadata": {"resourceVersion": "2000"}, "spec": {"replicas": 1}}),
+        "only if nobody wrote since"
+    );
+    let costs: Vec<_> = world
+        .api
+        .calls()
+        .into_iter()
+        .filter(|call| call.method == Method::PATCH && call.path.contains("/pods/"))
+        .map(|call| (call.path, call.body["metadata"]["annotations"].clone()))
+        .collect();
+    let cost = json!({"controller.kubernetes.io/pod-deletion-cost": "-1000000"});
+    assert_eq!(
+        costs,
+        [
+            ("/api/v1/namespaces/default/pods/a".to_owned(), cost.clone()),
+            ("/api/v1/namespaces/default/pods/c".to_owned(), cost),
+        ],
+        "the victims, and only they"
+    );
+    // A marked pod claims nothing more.
+    world.push(1).await;
+    let marked = world
+        .busy("a", 0)
+        .await
+        .claim(&queue::Nonce::fresh(), 1)
+        .await
+        .unwrap();
+    assert!(marked.jobs.is_empty() && marked.quiet_for.is_some(), "{marked:?}");
+}
+
+#[tokio::test]
+async fn empty_pool_goes_to_zero_without_costs() {
+    let world = World::with_pool(no_window()).deployed(2);
+    world
+        .api
+        .hold(vec![replica_set("set", 2)], vec![pod("a"), pod("b")]);
+    let mut world = world.settled().await;
+    let scale = world.reconcile_until(&Method::PATCH, SCALE).await;
+    assert_eq!(scale.body["spec"]["replicas"], 0);
+    assert!(
+        !world.api.calls().iter().any(|call| call.path.contains("/pods/")),
+        "all go: nothing to prefer"
+    );
+}
+
+#[tokio::test]
+async fn busy_pods_hold_the_count_and_the_reason_says_so() {
+    let world = World::with_pool(no_window()).deployed(2).with_jobs(2).await;
+    world
+        .api
+        .hold(vec![replica_set("set", 2)], vec![pod("a"), pod("b")]);
+    let (_a, _b) = (world.busy("a", 1).await, world.busy("b", 1).await);
+    let world = world.settled().await;
+    world.reconcile().await.unwrap();
+    let status = world.api.only(&Method::PATCH, "/hw7/status").body;
+    let active = &status["status"]["conditions"][3];
+    assert_eq!(
+        (active["type"].as_str(), active["reason"].as_str()),
+        (Some("ScalingActive"), Some("BusyWorkers"))
+    );
+    assert_eq!(status["status"]["desiredReplicas"], 1);
+    assert_eq!(world.api.summary(), ["PATCH hw7/status"]);
+    world.api.event("BusyWorkers").await;
+}
+
+#[tokio::test]
+async fn pinned_down_pool_keeps_its_busy_pods_too() {
+    let world = World::with_pool(json!({"replicas": 0}))
+        .deployed(2)
+        .with_jobs(1)
+        .await;
+    world
+        .api
+        .hold(vec![replica_set("set", 2)], vec![pod("a"), pod("b")]);
+    let _a = world.busy("a", 1).await;
+    let mut world = world.settled().await;
+    let scale = world.reconcile_until(&Method::PATCH, SCALE).await;
+    assert_eq!(scale.body["spec"]["replicas"], 1);
+}
+
+#[tokio::test]
+async fn nothing_is_lowered_in_the_middle_of_a_roll_out() {
+    let world = World::with_pool(no_window()).deployed(2);
+    world.api.hold(
+        vec![replica_set("set", 1), replica_set("old", 1)],
+        vec![pod("a"), pod("b")],
+    );
+    let world = world.settled().await;
+    world.reconcile().await.unwrap();
+    let status = world.api.only(&Method::PATCH, "/hw7/status").body;
+    assert_eq!(status["status"]["conditions"][3]["reason"], "RollingOut");
+    assert!(!world.api.summary().contains(&"PATCH hw7/scale".to_owned()));
+}
+
+#[tokio::test]
+async fn pods_of_others_with_the_same_labels_are_not_counted() {
+    let world = World::with_pool(no_window()).deployed(1);
+    let mut stranger = pod("stranger");
+    stranger["metadata"]["ownerReferences"] = json!([]);
+    world
+        .api
+        .hold(vec![replica_set("set", 1)], vec![stranger, pod("a")]);
+    let mut world = world.settled().await;
+    let scale = world.reconcile_until(&Method::PATCH, SCALE).await;
+    assert_eq!(scale.body["spec"]["replicas"], 0);
+    assert!(!world.api.calls().iter().any(|call| call.path.contains("/pods/")));
+}
+
+#[tokio::test]
+async fn count_that_somebody_else_wrote_meanwhile_is_looked_at_again() {
+    let world = World::with_pool(no_window()).deployed(2);
+    world
+        .api
+        .hold(vec![replica_set("set", 2)], vec![pod("a"), pod("b")]);
+    let mut world = world.settled().await;
+    world.api.refuse_once(SCALE, 409);
+    world.reconcile_until(&Method::PATCH, SCALE).await;
+    world.api.forget_calls();
+    world.reconcile_until(&Method::PATCH, SCALE).await;
+}
+
+#[tokio::test]
+async fn demand_that_returns_lifts_marks_and_clears_costs() {
+    let world = World::with_pool(no_window()).deployed(3).with_jobs(1).await;
+    world
+        .api
+        .hold(vec![replica_set("set", 3)], vec![pod("a"), pod("busy"), pod("c")]);
+    let _worker = world.busy("busy", 1).await;
+    let mut world = world.settled().await;
+    world.reconcile_until(&Method::PATCH, "/pods/c").await;
+    world.api.forget_calls();
+
+    world.push(14).await;
+    world.reconcile_until(&Method::PATCH, "/pods/c").await;
+    let cleared = world.api.only(&Method::PATCH, "/pods/c").body;
+    assert_eq!(
+        cleared["metadata"]["annotations"],
+        json!({"controller.kubernetes.io/pod-deletion-cost": null})
+    );
+    let worker = world.busy("a", 0).await;
+    super::api::until(|| async {
+        let claims = worker.claim(&queue::Nonce::fresh(), 1).await.unwrap();
+        (!claims.jobs.is_empty()).then_some(())
+    })
+    .await;
+    assert!(
+        !world.api.summary().contains(&"PATCH hw7/scale".to_owned()),
+        "{:?}",
+        world.api.summary()
+    );
+}
+
+#[tokio::test]
+async fn marks_that_are_told_of_after_the_scale_down_was_given_up_are_lifted() {
+    let world = World::with_pool(no_window()).deployed(2);
+    world
+        .api
+        .hold(vec![replica_set("set", 2)], vec![pod("a"), pod("b")]);
+    let mut world = world.settled().await;
+    world.reconcile().await.unwrap();
+    world.edit(|pool| pool.spec.replicas = Some(2));
+    world.reconcile().await.unwrap();
+    // The answer, whenever it comes.
+    world.woken().await;
+    world.reconcile().await.unwrap();
+
+    world.push(1).await;
+    let worker = world.busy("a", 0).await;
+    super::api::until(|| async {
+        let claims = worker.claim(&queue::Nonce::fresh(), 1).await.unwrap();
+        (!claims.jobs.is_empty()).then_some(())
+    })
+    .await;
+}

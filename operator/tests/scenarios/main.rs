@@ -1,0 +1,12 @@
+//! One pool against a mock API server and a real Redis: which calls are made, and what they carry.
+
+// Fixtures are not tests to clippy, and they too may say what they expect.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+mod api;
+mod following;
+mod lowering;
+mod refusing;
+mod reporting;
+mod restoring;
+mod world;

@@ -1,0 +1,85 @@
+//! When status is written, and when not.
+
+use http::Method;
+use kube::runtime::controller::Action;
+use serde_json::json;
+
+use super::world::World;
+
+#[tokio::test]
+async fn nothing_new_means_no_call_at_all() {
+    let world = World::with_pool(json!({})).deployed(0).settled().await;
+    world.reconcile().await.unwrap();
+    world.api.forget_calls();
+    assert_eq!(world.reconcile().await.unwrap(), Action::await_change());
+    assert!(world.api.summary().is_empty());
+}
+
+#[tokio::test]
+async fn depth_alone_waits_for_its_time() {
+    let mut world = World::with_pool(json!({"scaling": {"jobsPerReplica": 100}}))
+        .deployed(1)
+        .with_jobs(1)
+        .await
+        .settled()
+        .await;
+    world.reconcile().await.unwrap();
+    world.api.forget_calls();
+    world.push(1).await;
+    world.woken().await;
+    let action = world.reconcile().await.unwrap();
+    assert!(world.api.summary().is_empty(), "{:?}", world.api.summary());
+    assert!(action != Action::await_change(), "it is written later");
+}
+
+#[tokio::test]
+async fn status_tells_depth_and_counts() {
+    let world = World::with_pool(json!({}))
+        .deployed(2)
+        .with_jobs(7)
+        .await
+        .settled()
+        .await;
+    world.reconcile().await.unwrap();
+    let call = world.api.only(&Method::PATCH, "/hw7/status");
+    assert!(
+        call.query.contains("fieldManager=workerpool-operator%2Fstatus"),
+        "{}",
+        call.query
+    );
+    let status = &call.body["status"];
+    assert_eq!(
+        status["queue"],
+        json!({"waiting": 7, "running": 0, "delayed": 0, "dead": 0})
+    );
+    assert_eq!(status["replicas"], 2);
+    assert_eq!(status["readyReplicas"], 2);
+    assert_eq!(status["desiredReplicas"], 2);
+    assert_eq!(status["observedGeneration"], 1);
+    assert_eq!(
+        status["selector"],
+        "app.kubernetes.io/name=workerpool-worker,workerpool.dev/pool=hw7"
+    );
+}
+
+#[tokio::test]
+async fn data_at_risk_is_told_in_plain_words_and_the_pool_stays_ready() {
+    // A test's server keeps no append-only file.
+    let world = World::with_pool(json!({})).deployed(0).settled().await;
+    world.reconcile().await.unwrap();
+    let status = &world.api.only(&Method::PATCH, "/hw7/status").body["status"];
+    let condition = |kind: &str| {
+        let conditions = status["conditions"].as_array().unwrap();
+        let found = conditions.iter().find(|condition| condition["type"] == kind);
+        found.unwrap().clone()
+    };
+    let safe = condition("DataSafe");
+    assert_eq!(
+        (&safe["status"], &safe["reason"]),
+        (&json!("False"), &json!("AtRisk"))
+    );
+    assert!(safe["message"].as_str().unwrap().contains("appendonly"), "{safe}");
+    assert_eq!(condition("Ready")["status"], "True");
+    let event = world.api.event("DataAtRisk").await;
+    assert!(event.contains("appendonly"), "{event}");
+}

@@ -1,0 +1,290 @@
+//! A pool, its Deployment, its Redis, its API server.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crds::WorkerPool;
+use futures::{Stream, StreamExt};
+use kube::runtime::{controller::Action, reflector, reflector::store::Writer, watcher};
+use operator::{
+    PoolRef,
+    autoscalers::Autoscalers,
+    context::{Context, Memories},
+    deployment::{Inputs, build_deployment},
+    error::Error,
+    events::Events,
+    leader::Leadership,
+    metrics::Metrics,
+    objects::Deployment,
+    queues::Queues,
+    reconcile::reconcile,
+    source,
+    watches::{self, Watches},
+};
+use prometheus_client::registry::Registry;
+use queue::{Consumer, Identity, Nonce, Queue, Terms, test_server::RedisServer};
+use serde_json::{Value, json};
+
+use super::api::{ApiServer, Call};
+
+pub(crate) const IMAGE: &str = "workerpool:test";
+
+/// Everything that one scenario needs.
+pub(crate) struct World {
+    pub(crate) api: ApiServer,
+    pub(crate) redis: RedisServer,
+    pub(crate) ctx: Arc<Context>,
+    pub(crate) pool: Arc<WorkerPool>,
+    pools: Writer<WorkerPool>,
+    deployments: Writer<Deployment>,
+    wakes: Pin<Box<dyn Stream<Item = PoolRef> + Send>>,
+}
+
+impl World {
+    /// A pool with this spec on a Redis of its own, and no Deployment.
+    pub(crate) fn with_pool(spec: Value) -> Self {
+        let redis = RedisServer::start().unwrap();
+        let (api, client) = ApiServer::start();
+        let (pools_reader, mut pools) = reflector::store();
+        let (deployments_reader, mut deployments) = reflector::store();
+        let metrics = Arc::new(Metrics::register(&mut Registry::default()));
+        let (queues, wakes) = Queues::new(Leadership::permanent(1));
+        let pool = pool("hw7", &redis, spec, "2026-01-02T00:00:00Z");
+        for event in [
+            watcher::Event::Init,
+            watcher::Event::InitApply(pool.clone()),
+            watcher::Event::InitDone,
+        ] {
+            pools.apply_watcher_event(&event);
+        }
+        for event in [watcher::Event::Init, watcher::Event::InitDone] {
+            deployments.apply_watcher_event(&event);
+        }
+        let watches = Watches::default();
+        for kind in [watches::POOLS, watches::DEPLOYMENTS] {
+            watches.heard::<()>(kind, &Ok(watcher::Event::InitDone));
+        }
+        let ctx = Arc::new(Context {
+            events: Events::start(client.clone(), Arc::clone(&metrics), "test", 1000),
+            client,
+            pools: pools_reader,
+            deployments: deployments_reader,
+            watches,
+            queues,
+            leadership: Leadership::permanent(1),
+            claims: Default::default(),
+            autoscalers: Autoscalers::default(),
+            metrics,
+            worker_image: IMAGE.to_owned(),
+            memories: Memories::default(),
+        });
+        ctx.claims().set(&pool);
+        Self {
+            api,
+            redis,
+            ctx,
+            pool: Arc::new(pool),
+            pools,
+            deployments,
+            wakes: wakes.boxed(),
+        }
+    }
+
+    /// The pool's own Deployment, as it was applied, with this count.
+    pub(crate) fn deployed(mut self, replicas: u32) -> Self {
+        self.deploy(replicas);
+        self
+    }
+
+    /// Shows the watch the pool's own Deployment with this count.
+    pub(crate) fn deploy(&mut self, replicas: u32) {
+        let server = source::place(&self.pool).unwrap();
+        let queue = source::queue(&self.pool).unwrap();
+        let inputs = Inputs {
+            image: IMAGE,
+            server: &server,
+            queue: &queue,
+        };
+        let mut deployment = serde_json::to_value(build_deployment(&self.pool, inputs)).unwrap();
+        deployment["metadata"]["uid"] = json!("deployment");
+        self.show(deployment, replicas, "2000");
+    }
+
+    /// A Deployment that is not the pool's own.
+    pub(crate) fn beside(mut self, name: &str, replicas: u32) -> Self {
+        let deployment = json!({
+            "metadata": {"name": name, "namespace": "default", "uid": "deployment"},
+            "spec": {"selector": {"matchLabels": {"app": name}}},
+        });
+        self.show(deployment, replicas, "2000");
+        self
+    }
+
+    fn show(&mut self, mut deployment: Value, replicas: u32, version: &str) {
+        deployment["metadata"]["resourceVersion"] = json!(version);
+        deployment["spec"]["replicas"] = json!(replicas);
+        deployment["status"] = json!({"replicas": replicas, "readyReplicas": replicas});
+        let deployment: Deployment = serde_json::from_value(deployment).unwrap();
+        self.deployments
+            .apply_watcher_event(&watcher::Event::Apply(deployment));
+    }
+
+    /// So many jobs by a foreign program.
+    pub(crate) async fn with_jobs(self, count: usize) -> Self {
+        self.push(count).await;
+        self
+    }
+
+    /// Jobs by a foreign program.
+    pub(crate) async fn push(&self, count: usize) {
+        let client = redis::Client::open(("127.0.0.1", self.redis.port())).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let ids: Vec<_> = (0..count)
+            .map(|_| queue::JobId::fresh().as_str().to_owned())
+            .collect();
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("SELECT").arg(3).ignore();
+        for id in &ids {
+            pipeline.cmd("HSET").arg(format!("job.{id}")).arg(&[
+                ("id", id.as_str()),
+                ("status", "submitted"),
+                ("start", "a"),
+                ("end", "b"),
+            ]);
+        }
+        pipeline.cmd("SELECT").arg(2).ignore();
+        pipeline.cmd("RPUSH").arg("hotqueue:queue").arg(&ids);
+        pipeline.query_async::<()>(&mut connection).await.unwrap();
+    }
+
+    /// A worker in the pod with this UID takes as many jobs.
+    pub(crate) async fn busy(&self, pod: &str, jobs: usize) -> Consumer {
+        let identity = Identity {
+            nonce: Nonce::fresh(),
+            pod_uid: Some(pod.to_owned()),
+            pod_name: Some(pod.to_owned()),
+            ip: "10.0.0.1".to_owned(),
+            host: None,
+        };
+        let queue = Queue::new("queue".parse().unwrap());
+        let consumer = Consumer::new(&self.redis.server(), queue, identity, Terms::default()).unwrap();
+        consumer.beat().await.unwrap();
+        let claims = consumer.claim(&Nonce::fresh(), jobs).await.unwrap();
+        assert_eq!(claims.jobs.len(), jobs);
+        consumer
+    }
+
+    /// Gives the pool another spec, as an edit does.
+    pub(crate) fn edit(&mut self, change: impl FnOnce(&mut WorkerPool)) {
+        let pool = Arc::make_mut(&mut self.pool);
+        change(pool);
+        pool.metadata.generation = pool.metadata.generation.map(|generation| generation + 1);
+        self.pools
+            .apply_watcher_event(&watcher::Event::Apply(pool.clone()));
+        self.ctx.claims().set(pool);
+    }
+
+    /// Another pool with this spec, on the same Redis.
+    pub(crate) fn older_pool(&mut self, name: &str, spec: Value) {
+        self.ctx
+            .claims()
+            .set(&pool(name, &self.redis, spec, "2026-01-01T00:00:00Z"));
+    }
+
+    /// Reconciles the pool once.
+    pub(crate) async fn reconcile(&self) -> Result<Action, Error> {
+        reconcile(Arc::clone(&self.pool), Arc::clone(&self.ctx)).await
+    }
+
+    /// Waits until the watch on Redis wakes the pool.
+    pub(crate) async fn woken(&mut self) {
+        let woken = tokio::time::timeout(Duration::from_secs(10), self.wakes.next()).await;
+        assert_eq!(woken.expect("the pool is woken in time"), Some(self.pool_ref()));
+    }
+
+    /// Reconciles, lets the queue be read and the server be asked for risks, and forgets the calls: what comes is decided
+    /// with a reading.
+    pub(crate) async fn settled(mut self) -> Self {
+        self.reconcile().await.unwrap();
+        loop {
+            self.woken().await;
+            let view = self.ctx.queues.view(&self.pool_ref());
+            if view.error.is_some() || (view.reading.is_some() && view.risks.is_some()) {
+                break;
+            }
+        }
+        self.api.forget_calls();
+        self
+    }
+
+    /// Reconciles again and again, as woken or asked to, until such a call is made; answers that call.
+    pub(crate) async fn reconcile_until(&mut self, method: &http::Method, path_end: &str) -> Call {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let action = self.reconcile().await.unwrap();
+            if let Some(call) = self
+                .api
+                .calls()
+                .into_iter()
+                .find(|call| call.is(method, path_end))
+            {
+                return call;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "no such call: {:?}",
+                self.api.summary()
+            );
+            let again = if action == Action::await_change() {
+                10_000
+            } else {
+                100
+            };
+            // Woken or not: that is what the controller does.
+            let _ = tokio::time::timeout(Duration::from_millis(again), self.wakes.next()).await;
+        }
+    }
+
+    pub(crate) fn pool_ref(&self) -> PoolRef {
+        PoolRef::from_obj(&*self.pool)
+    }
+}
+
+fn pool(name: &str, redis: &RedisServer, mut spec: Value, created: &str) -> WorkerPool {
+    if spec["redis"].is_null() {
+        spec["redis"] = json!({"address": redis.server().address.to_string()});
+    }
+    serde_json::from_value(json!({
+        "apiVersion": "workerpool.dev/v1alpha1",
+        "kind": "WorkerPool",
+        "metadata": {"name": name, "namespace": "default", "uid": name, "generation": 1, "creationTimestamp": created},
+        "spec": spec,
+    }))
+    .unwrap()
+}
+
+/// A pod of the Deployment, ready.
+pub(crate) fn pod(name: &str) -> Value {
+    json!({
+        "metadata": {
+            "name": name, "namespace": "default", "uid": name,
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "set", "uid": "set", "controller": true}],
+        },
+        "spec": {"nodeName": "node"},
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+    })
+}
+
+/// A ReplicaSet of the Deployment.
+pub(crate) fn replica_set(uid: &str, replicas: u32) -> Value {
+    json!({
+        "metadata": {
+            "name": uid, "namespace": "default", "uid": uid,
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "hw7", "uid": "deployment", "controller": true}],
+        },
+        "spec": {"replicas": replicas},
+    })
+}

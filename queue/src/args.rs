@@ -1,0 +1,285 @@
+//! The settings that the API and the worker share.
+
+use std::path::PathBuf;
+
+use crate::{Address, Error, Queue, Result, Secret, Sentinel, Server, Tls, TlsIdentity};
+
+/// Which Redis, which queue: flatten it into a program's arguments with `#[command(flatten)]`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct RedisArgs {
+    /// Where Redis is: host or host:port
+    #[arg(long, env = "WORKERPOOL_REDIS_ADDRESS", value_name = "HOST[:PORT]")]
+    redis_address: Option<Address>,
+
+    /// The original's name for the same; used when --redis-address is absent
+    #[arg(long = "redis-ip", env = "REDIS_IP", hide = true)]
+    redis_ip: Option<Address>,
+
+    /// Redis ACL user
+    #[arg(long, env = "WORKERPOOL_REDIS_USERNAME", value_name = "NAME")]
+    redis_username: Option<String>,
+
+    /// A file that holds the password (or put it into WORKERPOOL_REDIS_PASSWORD)
+    #[arg(long, env = "WORKERPOOL_REDIS_PASSWORD_FILE", value_name = "FILE")]
+    redis_password_file: Option<PathBuf>,
+
+    /// Ask these sentinels where Redis is, instead of --redis-address: host or host:port, with commas between
+    #[arg(
+        long,
+        env = "WORKERPOOL_REDIS_SENTINELS",
+        value_name = "HOST[:PORT],…",
+        value_delimiter = ',',
+        value_parser = sentinel_address,
+        requires = "redis_master_name"
+    )]
+    redis_sentinels: Vec<Address>,
+
+    /// The name that the sentinels have for the master
+    #[arg(long, env = "WORKERPOOL_REDIS_MASTER_NAME", value_name = "NAME")]
+    redis_master_name: Option<String>,
+
+    /// ACL user on the sentinels
+    #[arg(long, env = "WORKERPOOL_REDIS_SENTINEL_USERNAME", value_name = "NAME")]
+    redis_sentinel_username: Option<String>,
+
+    /// A file that holds the sentinels' password (or put it into WORKERPOOL_REDIS_SENTINEL_PASSWORD)
+    #[arg(long, env = "WORKERPOOL_REDIS_SENTINEL_PASSWORD_FILE", value_name = "FILE")]
+    redis_sentinel_password_file: Option<PathBuf>,
+
+    /// Speak TLS to Redis
+    #[arg(long, env = "WORKERPOOL_REDIS_TLS")]
+    redis_tls: bool,
+
+    /// PEM file of the authority that signed Redis' certificate; the system's if absent
+    #[arg(
+        long,
+        env = "WORKERPOOL_REDIS_CA_FILE",
+        value_name = "FILE",
+        requires = "redis_tls"
+    )]
+    redis_ca_file: Option<PathBuf>,
+
+    /// PEM file of the client certificate
+    #[arg(
+        long,
+        env = "WORKERPOOL_REDIS_CERT_FILE",
+        value_name = "FILE",
+        requires = "redis_key_file"
+    )]
+    redis_cert_file: Option<PathBuf>,
+
+    /// PEM file of the client certificate's key
+    #[arg(
+        long,
+        env = "WORKERPOOL_REDIS_KEY_FILE",
+        value_name = "FILE",
+        requires = "redis_cert_file"
+    )]
+    redis_key_file: Option<PathBuf>,
+
+    /// The queue's name
+    #[arg(long, env = "WORKERPOOL_QUEUE", default_value = "queue")]
+    queue: crate::QueueName,
+
+    /// The database that holds the queue
+    #[arg(long, env = "WORKERPOOL_QUEUE_DB", default_value_t = Queue::DEFAULT_QUEUE_DB)]
+    queue_db: u32,
+
+    /// The database that holds the jobs
+    #[arg(long, env = "WORKERPOOL_JOBS_DB", default_value_t = Queue::DEFAULT_JOBS_DB)]
+    jobs_db: u32,
+}
+
+impl RedisArgs {
+    /// Reads the files that the settings name and puts everything together.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with what is missing and how to give it.
+    pub fn resolve(&self) -> Result<(Server, Queue)> {
+        let server = Server {
+            username: self.redis_username.clone(),
+            password: password(self.redis_password_file.as_ref(), "WORKERPOOL_REDIS_PASSWORD")?,
+            tls: self.tls()?,
+            ..self.place()?
+        };
+        let queue = Queue {
+            name: self.queue.clone(),
+            queue_db: self.queue_db,
+            jobs_db: self.jobs_db,
+        };
+        Ok((server, queue))
+    }
+
+    /// Where Redis is, or who knows.
+    fn place(&self) -> Result<Server> {
+        // Without sentinels their master's name means nothing.
+        if let (Some(master), false) = (&self.redis_master_name, self.redis_sentinels.is_empty()) {
+            return Server::behind(Sentinel {
+                master: master.clone(),
+                addresses: self.redis_sentinels.clone(),
+                username: self.redis_sentinel_username.clone(),
+                password: password(
+                    self.redis_sentinel_password_file.as_ref(),
+                    "WORKERPOOL_REDIS_SENTINEL_PASSWORD",
+                )?,
+            });
+        }
+        let address = self.redis_address.as_ref().or(self.redis_ip.as_ref());
+        address.cloned().map(Server::new).ok_or_else(|| {
+            Error::Config(
+                "where is Redis? Set WORKERPOOL_REDIS_ADDRESS (or REDIS_IP), or give --redis-address; with \
+                 Sentinel, WORKERPOOL_REDIS_SENTINELS and WORKERPOOL_REDIS_MASTER_NAME"
+                    .to_owned(),
+            )
+        })
+    }
+
+    fn tls(&self) -> Result<Option<Tls>> {
+        if !self.redis_tls {
+            return Ok(None);
+        }
+        let ca = self.redis_ca_file.as_ref().map(read).transpose()?;
+        let identity = match (&self.redis_cert_file, &self.redis_key_file) {
+            (Some(certificate), Some(key)) => Some(TlsIdentity {
+                certificate: read(certificate)?,
+                key: Secret::new(read(key)?),
+            }),
+            _ => None,
+        };
+        Ok(Some(Tls { ca, identity }))
+    }
+}
+
+fn sentinel_address(text: &str) -> Result<Address> {
+    Address::parse_with_default_port(text.trim(), Address::DEFAULT_SENTINEL_PORT)
+}
+
+/// From the file if one is given, else from the environment: read here and not by clap, which would print it in --help.
+fn password(file: Option<&PathBuf>, variable: &str) -> Result<Option<Secret>> {
+    if let Some(path) = file {
+        return Ok(Some(Secret::new(read(path)?.trim_end_matches(['\r', '\n']))));
+    }
+    match std::env::var(variable) {
+        Ok(password) if !password.is_empty() => Ok(Some(Secret::new(password))),
+        _ => Ok(None),
+    }
+}
+
+fn read(path: &PathBuf) -> Result<String> {
+    std::fs::read_to_string(path)
+        .map_err(|err| Error::Config(format!("cannot read {}: {err}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[command(flatten)]
+        redis: RedisArgs,
+    }
+
+    fn resolve(arguments: &[&str]) -> Result<(Server, Queue)> {
+        Program::try_parse_from([&["program"], arguments].concat())
+            .map_err(|err| Error::Config(err.to_string()))?
+            .redis
+            .resolve()
+    }
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        <Program as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn the_queue_is_the_originals_unless_told_otherwise() {
+        let (server, queue) = resolve(&["--redis-address", "redis"]).unwrap();
+        assert_eq!(server.address.to_string(), "redis:6379");
+        assert_eq!(queue, Queue::new("queue".parse().unwrap()));
+        let other = [
+            "--redis-address",
+            "redis",
+            "--queue",
+            "other",
+            "--queue-db",
+            "0",
+            "--jobs-db",
+            "0",
+        ];
+        let (_, queue) = resolve(&other).unwrap();
+        assert_eq!(
+            (queue.name.as_str(), queue.queue_db, queue.jobs_db),
+            ("other", 0, 0)
+        );
+    }
+
+    #[test]
+    fn the_originals_name_for_the_address_still_works() {
+        assert_eq!(
+            resolve(&["--redis-ip", "10.0.0.1"]).unwrap().0.address.host,
+            "10.0.0.1"
+        );
+        let both = ["--redis-ip", "10.0.0.1", "--redis-address", "redis"];
+        assert_eq!(resolve(&both).unwrap().0.address.host, "redis");
+    }
+
+    #[test]
+    fn sentinels_take_the_addresss_place() {
+        let sentinels = [
+            "--redis-address",
+            "redis",
+            "--redis-sentinels",
+            "a,b:26380",
+            "--redis-master-name",
+            "jobs",
+            "--redis-sentinel-username",
+            "watcher",
+        ];
+        let sentinel = resolve(&sentinels).unwrap().0.sentinel.unwrap();
+        let addresses: Vec<_> = sentinel.addresses.iter().map(Address::to_string).collect();
+        assert_eq!(addresses, ["a:26379", "b:26380"]);
+        assert_eq!(
+            (sentinel.master.as_str(), sentinel.username.as_deref()),
+            ("jobs", Some("watcher"))
+        );
+    }
+
+    #[test]
+    fn sentinels_come_with_their_masters_name() {
+        let refused = resolve(&["--redis-sentinels", "a:26379"])
+            .unwrap_err()
+            .to_string();
+        assert!(refused.contains("--redis-master-name"), "{refused}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named() {
+        let refused = resolve(&[
+            "--redis-address",
+            "redis",
+            "--redis-password-file",
+            "/no/such/file",
+        ]);
+        assert!(refused.unwrap_err().to_string().contains("/no/such/file"));
+    }
+
+    #[test]
+    fn a_client_certificate_comes_with_its_key() {
+        let half = [
+            "--redis-address",
+            "redis",
+            "--redis-tls",
+            "--redis-cert-file",
+            "/no/such/file",
+        ];
+        assert!(
+            resolve(&half)
+                .unwrap_err()
+                .to_string()
+                .contains("--redis-key-file")
+        );
+    }
+}

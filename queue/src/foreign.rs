@@ -1,0 +1,345 @@
+//! Jobs that workers which are not ours took, and lost.
+//!
+//! BLPOP keeps no trace of who took what. But a job that we submitted has a place in our index: if it is older than
+//! the head of the list, waits nowhere, is not held by ours and says `in progress`, then a foreign worker has it, and
+//! its field `worker` says at which address. Whether that worker lives is asked of the server's list of connections.
+//! What is not there says nothing by itself (a worker may connect anew for each command): only a job whose worker was
+//! *seen*, with connections that last, and lost them all, is lost. docs/protocol.md says what can still mislead.
+
+use std::{collections::HashMap, net::IpAddr, time::Duration};
+
+use redis::Value;
+
+use crate::{
+    Error, Result,
+    connect::Link,
+    keys::Keys,
+    reply,
+    scripts::{FindForeign, Sight},
+};
+
+/// Two sweeps closer than this are one. So long a connection must have lasted, and so long all must be gone.
+pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
+
+/// The most looks of one sweep, each at a thousand jobs; the next one goes on from there.
+const MAX_LOOKS: usize = 100;
+
+/// The most suspects of one script call.
+const CHUNK: usize = 500;
+
+/// More connections than one pod is likely to have: an address that many share, where connections tell nothing.
+const CROWD: usize = 64;
+
+/// What a sweep found and did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sweep {
+    /// Somebody else swept just before, so nothing was done.
+    pub skipped: bool,
+    /// Jobs of our index that foreign workers have at present.
+    pub suspects: u64,
+    /// Those of them that were found lost this time: their worker's connections are gone.
+    pub lost: u64,
+    /// Those that were put back at the head of the list; they may run twice.
+    pub recovered: u64,
+    /// Those that had lost too many workers, and are dead now.
+    pub dead: u64,
+    /// There were suspects, but the server's list of connections could not tell: this user may not read it (`CLIENT
+    /// LIST`, `CONFIG GET`), or the server cuts idle connections (its setting `timeout`).
+    pub blind: bool,
+}
+
+/// A job that a foreign worker has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Suspect {
+    pub(crate) id: String,
+    /// What that worker wrote into the job's hash; the original writes its IP.
+    pub(crate) worker: String,
+}
+
+/// Looks for jobs that foreign workers lost, and puts them back if told to.
+pub(crate) async fn sweep(link: &Link, keys: &Keys, recover: bool, max_lost: u32) -> Result<Sweep> {
+    let mut sweep = Sweep::default();
+    let mut suspects = Vec::new();
+    for look in 0..MAX_LOOKS {
+        let found = link.run(keys, &FindForeign { more: look > 0 }).await?;
+        if found.skipped {
+            sweep.skipped = true;
+            return Ok(sweep);
+        }
+        suspects.extend(found.suspects);
+        if !found.more {
+            break;
+        }
+    }
+    if suspects.is_empty() {
+        return Ok(sweep);
+    }
+    sweep.suspects = suspects.len() as u64;
+    // After the suspects: whoever marked a job by then was connected by then.
+    let Some(connections) = Connections::of_server(link).await? else {
+        sweep.blind = true;
+        return Ok(sweep);
+    };
+    sweep.blind = !connections.lasting;
+    for suspects in suspects.chunks(CHUNK) {
+        let sighted = link
+            .run(
+                keys,
+                &Sight {
+                    suspects,
+                    connections: &connections,
+                    recover,
+                    max_lost,
+                },
+            )
+            .await?;
+        sweep.lost += sighted.lost;
+        sweep.recovered += sighted.recovered;
+        sweep.dead += sighted.dead;
+    }
+    Ok(sweep)
+}
+
+/// Who is connected to a server.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Connections {
+    /// The server process; numbers of connections mean something within one only.
+    pub(crate) run_id: String,
+    /// Whether a connection stays as long as its client does, busy or not.
+    pub(crate) lasting: bool,
+    by_address: HashMap<IpAddr, Held>,
+}
+
+/// The connections of one address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Held {
+    count: usize,
+    oldest: u64,
+    /// Of those that have lasted for a while.
+    newest: u64,
+}
+
+impl Connections {
+    /// `None` if this user may not ask.
+    async fn of_server(link: &Link) -> Result<Option<Self>> {
+        // The process first: if the connection is made anew from here on, then the script sees another one.
+        let info = reply::text(link.send(redis::cmd("INFO").arg("server")).await?)?;
+        let Some(timeout) = permitted(link.send(redis::cmd("CONFIG").arg(&["GET", "timeout"])).await)? else {
+            return Ok(None);
+        };
+        let Some(clients) = permitted(link.send(redis::cmd("CLIENT").arg("LIST")).await)? else {
+            return Ok(None);
+        };
+        let run_id = info.lines().find_map(|line| line.strip_prefix("run_id:"));
+        Ok(Some(Self {
+            run_id: run_id.unwrap_or_default().to_owned(),
+            lasting: matches!(reply::array(timeout)?.get(1), Some(Value::BulkString(seconds)) if seconds == b"0"),
+            by_address: by_address(&reply::text(clients)?),
+        }))
+    }
+
+    /// The numbers of a worker's oldest connection and of its newest that has lasted; 0 for none.
+    pub(crate) fn of(&self, worker: &str) -> (u64, u64) {
+        let address = worker.parse::<IpAddr>().map(|address| address.to_canonical());
+        let held = address.ok().and_then(|address| self.by_address.get(&address));
+        let Held {
+            count,
+            oldest,
+            newest,
+        } = held.copied().unwrap_or_default();
+        (oldest, if count > CROWD { 0 } else { newest })
+    }
+}
+
+/// Managed servers refuse some commands, or do not know them.
+fn permitted(answer: Result<Value>) -> Result<Option<Value>> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(Error::Denied(_) | Error::Unexpected(_)) => Ok(None),
+        Err(err) => Err(err),
+    }
+}
+
+/// What `CLIENT LIST` says: `id=7 addr=10.0.0.9:5321 ... age=12 ...` on a line for each connection. Lines that are
+/// not understood (a Unix socket's) are passed over. <https://redis.io/docs/latest/commands/client-list/>
+fn by_address(clients: &str) -> HashMap<IpAddr, Held> {
+    let mut by_address = HashMap::<IpAddr, Held>::new();
+    for (id, address, age) in clients.lines().filter_map(read_line) {
+        let held = by_address.entry(address).or_default();
+        held.count += 1;
+        if held.oldest == 0 || id < held.oldest {
+            held.oldest = id;
+        }
+        if age >= INTERVAL.as_secs() {
+            held.newest = held.newest.max(id);
+        }
+    }
+    by_address
+}
+
+/// A connection's number, its address, and its age in seconds.
+fn read_line(line: &str) -> Option<(u64, IpAddr, u64)> {
+    let field = |name: &str| {
+        line.split(' ')
+            .find_map(|field| field.strip_prefix(name)?.strip_prefix('='))
+    };
+    let (host, _port) = field("addr")?.rsplit_once(':')?;
+    let address: IpAddr = host.trim_matches(['[', ']']).parse().ok()?;
+    Some((
+        field("id")?.parse().ok()?,
+        address.to_canonical(),
+        field("age")?.parse().ok()?,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{NewJob, Queue, scripts::Submit, test_server::RedisServer};
+
+    const LIST: &str = "id=3 addr=10.0.0.9:5321 laddr=10.0.0.1:6379 fd=8 name= age=60 idle=0 flags=b db=2 cmd=blpop user=default resp=2
+id=5 addr=10.0.0.9:5322 laddr=10.0.0.1:6379 fd=9 name=age=1 age=50 idle=15 flags=N db=3 cmd=hset user=default
+id=9 addr=10.0.0.9:5399 laddr=10.0.0.1:6379 fd=9 name= age=2 idle=15 flags=N db=3 cmd=hset user=default
+id=11 addr=[::1]:40000 laddr=[::1]:6379 fd=10 name= age=5 idle=0 flags=N db=0 cmd=client|list
+id=12 addr=/run/redis.sock:0 laddr=/run/redis.sock:0 fd=11 name= age=9 idle=0 flags=U db=0 cmd=ping
+id=13 addr=[::ffff:10.0.0.8]:1 laddr=x fd=12 name= age=9
+
+nonsense
+";
+
+    fn connections(list: &str) -> Connections {
+        Connections {
+            run_id: "a".to_owned(),
+            lasting: true,
+            by_address: by_address(list),
+        }
+    }
+
+    #[test]
+    fn an_addresss_connections_are_its_oldest_and_its_newest_that_lasted() {
+        let connections = connections(LIST);
+        assert_eq!(connections.of("10.0.0.9"), (3, 5));
+        assert_eq!(connections.of("::1"), (11, 11));
+        assert_eq!(connections.of("10.0.0.8"), (13, 13));
+    }
+
+    #[test]
+    fn what_is_no_address_has_no_connections() {
+        for worker in ["10.0.0.7", "python", "", "10.0.0.9:5321"] {
+            assert_eq!(connections(LIST).of(worker), (0, 0), "{worker:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_many_share_tells_nothing_new() {
+        let crowd: String = (1..=65)
+            .map(|id| format!("id={id} addr=10.0.0.9:{id} age=9\n"))
+            .collect();
+        assert_eq!(connections(&crowd).of("10.0.0.9"), (1, 0));
+    }
+
+    const WORKER: &str = "10.0.0.9";
+
+    /// A job that a foreign worker has, as the first script of a sweep found it; all connections of that worker are gone
+    /// for so long that the second one takes it for lost.
+    struct Found {
+        _redis: RedisServer,
+        raw: redis::Connection,
+        link: Link,
+        keys: Keys,
+        suspects: Vec<Suspect>,
+        gone: Connections,
+    }
+
+    impl Found {
+        async fn new() -> Self {
+            let redis = RedisServer::start().unwrap();
+            let (server, queue) = (redis.server(), Queue::new("queue".parse().unwrap()));
+            let address = (server.address.host.as_str(), server.address.port);
+            let raw = redis::Client::open(address).unwrap().get_connection().unwrap();
+            let (link, keys) = (Link::new(&server, queue.queue_db).unwrap(), Keys::new(&queue));
+            let job = NewJob::new("a", "b");
+            link.run(&keys, &Submit(std::slice::from_ref(&job)))
+                .await
+                .unwrap();
+            let mut found = Self {
+                _redis: redis,
+                raw,
+                suspects: Vec::new(),
+                gone: Connections::of_server(&link).await.unwrap().unwrap(),
+                link,
+                keys,
+            };
+            found.ask(2, &["LPOP", "hotqueue:queue"]);
+            let hash = format!("job.{}", job.id);
+            found.ask(3, &["HSET", &hash, "status", "in progress", "worker", WORKER]);
+            let suspects = found.link.run(&found.keys, &FindForeign { more: false }).await;
+            found.suspects = suspects.unwrap().suspects;
+
+            let mut there = found.gone.clone();
+            let held = Held {
+                count: 1,
+                oldest: 1,
+                newest: 1,
+            };
+            there.by_address = HashMap::from([(WORKER.parse().unwrap(), held)]);
+            found.look(&there).await;
+            let gone = found.gone.clone();
+            found.look(&gone).await;
+            let long_ago = "local sighting = cmsgpack.unpack(redis.call('HGET', KEYS[1], ARGV[1]))
+                sighting.gone = 1
+                redis.call('HSET', KEYS[1], ARGV[1], cmsgpack.pack(sighting))";
+            let sightings = "workerpool:queue:sightings";
+            found.ask(2, &["EVAL", long_ago, "1", sightings, job.id.as_str()]);
+            found
+        }
+
+        fn ask(&mut self, db: u32, command: &[&str]) {
+            redis::cmd("SELECT").arg(db).query::<()>(&mut self.raw).unwrap();
+            let mut cmd = redis::cmd(command[0]);
+            cmd.arg(&command[1..]).query::<Value>(&mut self.raw).unwrap();
+        }
+
+        /// The second script.
+        async fn look(&self, connections: &Connections) -> (u64, u64) {
+            let sight = Sight {
+                suspects: &self.suspects,
+                connections,
+                recover: true,
+                max_lost: 3,
+            };
+            let sighted = self.link.run(&self.keys, &sight).await.unwrap();
+            (sighted.lost, sighted.recovered)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_job_that_nobody_touches_between_the_scripts_of_a_sweep_is_put_back() {
+        let found = Found::new().await;
+        assert_eq!(found.look(&found.gone).await, (1, 1));
+    }
+
+    #[tokio::test]
+    async fn a_job_that_ends_or_changes_hands_between_the_scripts_of_a_sweep_is_left_alone() {
+        for (db, command) in [
+            (3, &["HSET", "status", "complete"][..]),
+            (3, &["HSET", "status", "submitted"]),
+            (3, &["HSET", "worker", "10.0.0.10"]),
+            (3, &["DEL"]),
+            (2, &["ZADD leases", "9000000000000"]),
+            (2, &["ZADD delayed", "9000000000000"]),
+        ] {
+            let mut found = Found::new().await;
+            let id = found.suspects[0].id.clone();
+            let hash = format!("job.{id}");
+            match command[0].split_once(' ') {
+                Some((add, key)) => {
+                    let key = format!("workerpool:queue:{key}");
+                    found.ask(db, &[add, &key, command[1], &id]);
+                }
+                None => found.ask(db, &[&[command[0], &hash], &command[1..]].concat()),
+            }
+            assert_eq!(found.look(&found.gone).await, (0, 0), "{command:?}");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What changed since it was last read.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Context, Poll, Waker},
+};
+
+use redis::{PushInfo, PushKind, Value};
+use tokio::sync::Notify;
+
+use crate::{Queue, keys::Keys};
+
+/// What a [`Changes`] names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// This queue changed since it was last read, or may have.
+    Queue(Queue),
+    /// Anything may have changed: a flush, a new connection, or there is none any more. Read every queue again.
+    All,
+}
+
+/// The changes that Redis itself tells of. Bounded by the number of queues: a queue that changes many times
+/// before it is read is named once.
+#[derive(Debug)]
+pub struct Changes {
+    dirty: Arc<Dirty>,
+    /// Gone when the last observer is.
+    observer: Weak<super::Shared>,
+}
+
+impl Changes {
+    pub(super) fn new(dirty: Arc<Dirty>, observer: Weak<super::Shared>) -> Self {
+        Self { dirty, observer }
+    }
+
+    /// The next change; `None` once every [`Observer`](crate::Observer) of this connection is gone. Safe to drop
+    /// and call again.
+    pub async fn next(&mut self) -> Option<Change> {
+        std::future::poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// As [`Changes::next`], to build a stream from.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Change>> {
+        let mut state = self.dirty.state();
+        if self.observer.strong_count() == 0 {
+            return Poll::Ready(None);
+        }
+        // Taken here, that is before it is read: a push during the read marks it again.
+        if std::mem::take(&mut state.all) {
+            state.queues.clear();
+            return Poll::Ready(Some(Change::All));
+        }
+        match state.queues.pop_first() {
+            Some(queue) => Poll::Ready(Some(Change::Queue(queue))),
+            None => {
+                state.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// The queues that changed, and whose keys are whose.
+#[derive(Debug, Default)]
+pub(crate) struct Dirty {
+    state: Mutex<State>,
+    /// Told when the connection has ended.
+    lost: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    all: bool,
+    queues: BTreeSet<Queue>,
+    /// A push names a key but no database, so that queues of one name may share it.
+    owners: HashMap<Vec<u8>, Vec<Queue>>,
+    waker: Option<Waker>,
+}
+
+impl Dirty {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says that a queue is about to be read: what is known to have changed by now the read will see.
+    pub(super) fn about_to_read(&self, queue: &Queue, keys: &Keys) {
+        let mut state = self.state();
+        state.queues.remove(queue);
+        for key in keys.tracked() {
+            let owners = state.owners.entry(key.as_bytes().to_vec()).or_default();
+            if !owners.contains(queue) {
+                owners.push(queue.clone());
+            }
+        }
+    }
+
+    pub(super) fn forget(&self, queue: &Queue, keys: &Keys) {
+        let mut state = self.state();
+        state.queues.remove(queue);
+        for key in keys.tracked() {
+            if let Some(owners) = state.owners.get_mut(key.as_bytes()) {
+                owners.retain(|owner| owner != queue);
+                if owners.is_empty() {
+                    state.owners.remove(key.as_bytes());
+                }
+            }
+        }
+    }
+
+    /// Takes a push in. Called by the connection's task: it must not block.
+    pub(crate) fn hear(&self, push: PushInfo) {
+        match (push.kind, push.data.into_iter().next()) {
+            (PushKind::Invalidate, Some(Value::Array(keys))) => self.mark_owners(&keys),
+            // A flush, of any database, disarms everything.
+            (PushKind::Invalidate, _) => self.mark_all(),
+            (PushKind::Disconnection, _) => self.connection_ended(),
+            _ => {}
+        }
+    }
+
+    fn mark_owners(&self, keys: &[Value]) {
+        let mut state = self.state();
+        let State { queues, owners, .. } = &mut *state;
+        for key in keys {
+            if let Value::BulkString(key) = key {
+                queues.extend(owners.get(key).into_iter().flatten().cloned());
+            }
+        }
+        wake(&mut state);
+    }
+
+    pub(crate) fn mark_all(&self) {
+        let mut state = self.state();
+        state.all = true;
+        wake(&mut state);
+    }
+
+    /// An end of the connection disarms everything too; but until there is a new one, nothing can be read.
+    pub(crate) fn connection_ended(&self) {
+        self.lost.notify_one();
+    }
+
+    /// Waits until the connection has ended.
+    pub(super) async fn lost(&self) {
+        self.lost.notified().await;
+    }
+
+    /// Lets a waiting [`Changes`] look again.
+    pub(super) fn wake(&self) {
+        wake(&mut self.state());
+    }
+}
+
+fn wake(state: &mut State) {
+    if let Some(waker) = state.waker.take() {
+        waker.wake();
+    }
+}

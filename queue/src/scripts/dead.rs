@@ -1,0 +1,90 @@
+use redis::{Cmd, Value};
+
+use super::{Script, Step, account::Account, script};
+use crate::{Cursor, Dead, DeadPage, Error, Result, reply};
+
+script!(DEAD = "prelude.lua", "account.lua", "dead.lua");
+script!(
+    DELETE = "prelude.lua",
+    "types.lua",
+    "anew.lua",
+    "forget.lua",
+    "dead_delete.lua"
+);
+
+/// One page of the dead: see `dead.lua`.
+pub(crate) struct ListDead<'a> {
+    pub(crate) from: Option<&'a Cursor>,
+    pub(crate) limit: usize,
+}
+
+impl Step for ListDead<'_> {
+    type Answer = DeadPage;
+
+    fn script(&self) -> &'static Script {
+        &DEAD
+    }
+
+    fn write_args(&self, cmd: &mut Cmd) {
+        match self.from.map(Cursor::among_equals) {
+            Some((since_ms, passed)) => cmd.arg(since_ms).arg(passed),
+            None => cmd.arg("+inf").arg(0),
+        };
+        cmd.arg(self.limit);
+    }
+
+    fn read(&self, answer: Value) -> Result<Self::Answer> {
+        let mut rows = reply::array(answer)?.into_iter();
+        let next = match rows.next() {
+            None => return Err(Error::Unexpected("an empty page".to_owned())),
+            Some(Value::Nil) => None,
+            Some(place) => {
+                let [since_ms, passed] = reply::fields(place)?;
+                Some(Cursor::after_equals(
+                    reply::count(&since_ms)?,
+                    reply::count(&passed)?,
+                ))
+            }
+        };
+        let entries = rows.map(read_one).collect::<Result<_>>()?;
+        Ok(DeadPage { entries, next })
+    }
+}
+
+fn read_one(row: Value) -> Result<Dead> {
+    let [member, since, account, job] = reply::fields(row)?;
+    let account = Account::read(account)?;
+    Ok(Dead {
+        member: reply::text(member)?,
+        job: match job {
+            Value::Nil => None,
+            job => Some(reply::job(reply::fields(job)?)?),
+        },
+        reason: account.reason.unwrap_or_default(),
+        error: account.error,
+        since_ms: reply::count(&since)?,
+        attempts: account.attempts,
+        failures: account.failures,
+        lost: account.lost,
+        history: account.history,
+    })
+}
+
+/// Forgets dead jobs: see `dead_delete.lua`.
+pub(crate) struct DeleteDead<'a>(pub(crate) &'a [String]);
+
+impl Step for DeleteDead<'_> {
+    type Answer = u64;
+
+    fn script(&self) -> &'static Script {
+        &DELETE
+    }
+
+    fn write_args(&self, cmd: &mut Cmd) {
+        cmd.arg(self.0);
+    }
+
+    fn read(&self, answer: Value) -> Result<Self::Answer> {
+        reply::count(&answer)
+    }
+}

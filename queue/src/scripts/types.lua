@@ -1,0 +1,21 @@
+-- Raises WRONGTYPE before the first write: each is the cheapest reading command of the key's type. For scripts in which speed counts less; claim and finish check only what they
+-- do not read anyway.
+local function require_types()
+  call('LLEN', MAIN)
+  call('LLEN', ARRIVALS)
+  call('ZCARD', LEASES)
+  call('HLEN', HOLDS)
+  call('ZCARD', DELAYED)
+  call('ZCARD', DEAD)
+  call('ZCARD', INDEX)
+  call('HLEN', CLAIMS)
+  call('HLEN', QUIET)
+  call('HLEN', COUNTS)
+  call('HLEN', RECORDS)
+  call('ZCARD', FINISHED)
+  call('SCARD', CANCELLED)
+  call('HLEN', PAYLOADS)
+  call('HLEN', RESULTS)
+  call('SCARD', CHANGED)
+  require_held()
+end

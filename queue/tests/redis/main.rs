@@ -1,0 +1,37 @@
+//! The queue against real servers.
+
+// Clippy's own allowance for tests ends at the functions that bear #[test].
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod atomicity;
+mod cancelling;
+mod claiming;
+mod common;
+mod dying;
+mod encrypted;
+mod failover;
+mod fake;
+mod finishing;
+mod foreign;
+mod idempotency;
+mod items;
+mod leftovers;
+mod marking;
+mod observing;
+mod options;
+mod outages;
+mod overview;
+mod payloads;
+mod progress;
+mod purging;
+mod python;
+mod refusals;
+mod results;
+mod retrying;
+mod risks;
+mod round;
+mod servers;
+mod submitting;
+mod ticking;
+mod versions;
+mod watched;

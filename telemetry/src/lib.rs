@@ -1,0 +1,35 @@
+//! What the three programs share: logs, metrics, health, shutdown.
+//!
+//! A program's `main` uses the parts in this order:
+//!
+//! 1. [`TelemetryArgs`] (or [`LogArgs`] alone, where the endpoints share the program's own port) are
+//!    flattened into its clap flags; [`LogArgs::validate`] and [`Logs::init`] start the log.
+//! 2. [`registry`] makes the metrics registry, into which each part of the program registers its metrics.
+//! 3. [`Health`] collects the conditions that `/healthz` and `/readyz` report, and the [`Warnings`] that they only
+//!    show.
+//! 4. [`endpoints()`] turns both into an [`axum::Router`], to merge into a program's own or to [`serve`] alone.
+//! 5. [`Outage`] logs what many calls run into at once, without saying it as often.
+//! 6. [`abort_on_panic`] lets no process live on that has lost one of its tasks; [`log_panics`] is for those that survive.
+//! 7. [`Shutdown`] tells everything when to stop: politely on the first signal, at once on the second.
+
+mod args;
+mod endpoints;
+mod health;
+mod logs;
+mod metrics;
+mod outage;
+mod panics;
+mod server;
+mod shutdown;
+mod warnings;
+
+pub use args::TelemetryArgs;
+pub use endpoints::endpoints;
+pub use health::{Condition, Health};
+pub use logs::{InvalidLogFilter, LogArgs, LogFormat, Logs};
+pub use metrics::registry;
+pub use outage::Outage;
+pub use panics::{abort_on_panic, log_panics};
+pub use server::{Limits, serve};
+pub use shutdown::Shutdown;
+pub use warnings::Warnings;
