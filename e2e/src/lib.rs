@@ -1,4 +1,4 @@
-//! The hands of the tests on a real cluster (`tests/cluster`): they act as a user does (`kubectl`, `curl`, Python's redis-py and
+//! The hands of the tests on a real cluster (`tests/cluster`, `tests/operator_dies.rs`): they act as a user does (`kubectl`, `curl`, Python's redis-py and
 //! HotQueue) and look at what a user can see (Kubernetes objects, HTTP answers, Redis).
 //!
 //! A test runs [`in_namespace`]: the product is installed once for the whole run ([`install`]), and each test gets a namespace of
@@ -7,6 +7,7 @@
 //! [`CountHistory`] records every replica count that a Deployment was given, [`Witness`] every status that a job was given.
 
 mod api;
+mod busy;
 mod certificates;
 mod counts;
 mod data;
@@ -21,17 +22,25 @@ pub mod wait;
 mod witness;
 
 pub use api::Api;
+pub use busy::three_workers_busy_with_nine_jobs;
 pub use counts::CountHistory;
 pub use data::{Data, Job};
-pub use manifest::{pool, sleeping, sleeping_without_grace};
+pub use manifest::{job, pool, sleeping, sleeping_without_grace};
 pub use namespace::{Namespace, in_namespace};
-pub use operator::kill_operator;
+pub use operator::{kill_leader_beside_a_standby, kill_operator};
 pub use pool::{Condition, Pool};
 pub use process::Outcome;
 pub use tally::Tally;
 pub use witness::{Transition, Witness};
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a handful of jobs of some seconds may take on a machine of two cores that runs all these tests at once.
+pub const A_WHILE: Duration = Duration::from_secs(180);
+
+/// The pools' own name, and so their Deployments'.
+pub const HW7: &str = "hw7";
 
 /// The project's root folder: what a user applies lies below it.
 #[must_use]

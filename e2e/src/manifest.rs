@@ -2,12 +2,26 @@
 
 use serde_json::{Value, json};
 
+use crate::HW7;
+
 /// A WorkerPool of this name and spec.
 #[must_use]
 pub fn pool(name: &str, spec: Value) -> Value {
     json!({
         "apiVersion": "workerpool.dev/v1alpha1",
         "kind": "WorkerPool",
+        "metadata": {"name": name},
+        "spec": spec,
+    })
+}
+
+/// A Job of this name and spec, for the pool [`HW7`].
+#[must_use]
+pub fn job(name: &str, mut spec: Value) -> Value {
+    spec["poolName"] = json!(HW7);
+    json!({
+        "apiVersion": "workerpool.dev/v1alpha1",
+        "kind": "Job",
         "metadata": {"name": name},
         "spec": spec,
     })

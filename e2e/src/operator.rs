@@ -28,9 +28,7 @@ static KILLING: Mutex<()> = Mutex::const_new(());
 pub async fn kill_operator() -> Result<()> {
     let _alone = KILLING.lock().await;
     let before = running().await?;
-    let process =
-        process_of(&before.uid).context("the operator runs on another machine: dev/cluster exec")?;
-    process::succeed("kill", &["-KILL", &process], "").await?;
+    kill(&before).await?;
     eventually(
         "the killed operator is back",
         Duration::from_secs(180),
@@ -41,6 +39,56 @@ pub async fn kill_operator() -> Result<()> {
         },
     )
     .await
+}
+
+/// Lets a second operator stand by, kills the one that leads with SIGKILL, and does `work` while it is dead. The standby goes
+/// away again, whatever became of it.
+///
+/// # Errors
+/// With the work's own error; when the standby does not lead within 20 s, or did not before the killed one was back.
+pub async fn kill_leader_beside_a_standby(work: impl AsyncFnOnce() -> Result<()>) -> Result<()> {
+    let _alone = KILLING.lock().await;
+    scale_operator(2).await?;
+    let worked = async {
+        let before = running().await?;
+        kill(&before).await?;
+        let after = eventually("the standby leads", Duration::from_secs(20), async || {
+            let now = running().await?;
+            Ok(Look::when(now.uid != before.uid, now, || {
+                format!("{before:?} leads")
+            }))
+        })
+        .await?;
+        work().await?;
+        let now = running().await?;
+        ensure!(now.uid == after.uid, "{now:?} led meanwhile, not {after:?}");
+        Ok(())
+    }
+    .await;
+    scale_operator(1).await?;
+    worked
+}
+
+async fn scale_operator(replicas: u32) -> Result<()> {
+    let deployment = "deployment/workerpool-operator";
+    let system = ["-n", "workerpool-system"];
+    let count = format!("--replicas={replicas}");
+    process::succeed(
+        "kubectl",
+        &[&system[..], &["scale", deployment, &count]].concat(),
+        "",
+    )
+    .await?;
+    let status = ["rollout", "status", deployment, "--timeout=180s"];
+    process::succeed("kubectl", &[&system[..], &status].concat(), "").await?;
+    Ok(())
+}
+
+async fn kill(operator: &Running) -> Result<()> {
+    let process =
+        process_of(&operator.uid).context("the operator runs on another machine: dev/cluster exec")?;
+    process::succeed("kill", &["-KILL", &process], "").await?;
+    Ok(())
 }
 
 /// The operator that leads: the Lease names it by its pod, with something behind that no other process has.

@@ -5,9 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
 use kube::ResourceExt;
 use serde_json::{Value, json};
-use workerpool_e2e::{Namespace, in_namespace, pool};
-
-use crate::{A_WHILE, HW7};
+use workerpool_e2e::{A_WHILE, HW7, Namespace, in_namespace, pool};
 
 const WORKERS: &str = "bradenp-hw7-worker-deployment";
 const FLASK: &str = "bradenp-hw7-flask-deployment";

@@ -3,12 +3,9 @@
 use anyhow::{Context, Result, ensure};
 use kube::ResourceExt;
 use serde_json::{Value, json};
-use workerpool_e2e::wait::{Look, eventually};
 use workerpool_e2e::{
-    Namespace, Tally, Witness, in_namespace, kill_operator, pool, sleeping, sleeping_without_grace,
+    A_WHILE, HW7, Namespace, Tally, Witness, in_namespace, pool, sleeping, sleeping_without_grace,
 };
-
-use crate::{A_WHILE, HW7};
 
 #[tokio::test]
 #[ignore = "needs a cluster"]
@@ -124,74 +121,11 @@ async fn a_template_rolled_out_under_load_cuts_no_job() -> Result<()> {
     .await
 }
 
-#[tokio::test]
-#[ignore = "needs a cluster"]
-async fn twenty_workers_one_and_twenty_again_while_the_operator_dies_cuts_no_job() -> Result<()> {
-    in_namespace("up-and-down", async |ns| {
-        let redis = ns.deploy_redis().await?;
-        let api = ns.deploy_api().await?;
-        let witness = Witness::of(&redis).await?;
-        // A pod that is deleted in the middle of a job cuts it.
-        ns.apply(&pool(
-            HW7,
-            json!({"replicas": 20, "template": sleeping_without_grace(1)}),
-        ))
-        .await?;
-        let counts = ns.counts_of(HW7).await?;
-        ns.given(HW7, 20).await?;
-        let mut ids = api.submit_many(60).await?;
-        redis.started(&ids, 20, A_WHILE).await?;
-
-        pin(ns, 1).await?;
-        fewer_than(ns, 20).await?;
-        pin(ns, 20).await?;
-        ids.extend(api.submit_many(60).await?);
-        let killed = kill_operator();
-        let pinned = async {
-            pin(ns, 1).await?;
-            redis.started(&ids, 80, A_WHILE).await?;
-            pin(ns, 20).await
-        };
-        let (killed, pinned) = tokio::join!(killed, pinned);
-        killed?;
-        pinned?;
-        ns.given(HW7, 20).await?;
-        pin(ns, 1).await?;
-
-        redis.completed(&ids, A_WHILE).await?;
-        ns.given(HW7, 1).await?;
-        let tally = Tally::of(&ids, &witness).no_harm()?;
-        let counts = counts.counts();
-        ensure!(tally.run_again == 0, "{tally}; counts: {counts:?}");
-        Ok(())
-    })
-    .await
-}
-
 /// A worker whose job of so many seconds SIGTERM cuts at once, and that then has no time left to say so.
 fn deaf(seconds: u32) -> Value {
     let mut template = sleeping_without_grace(seconds);
     template["spec"]["terminationGracePeriodSeconds"] = json!(0);
     template
-}
-
-async fn pin(ns: &Namespace, replicas: u32) -> Result<()> {
-    ns.kubectl(["scale", "workerpool", HW7, &format!("--replicas={replicas}")])
-        .await?;
-    Ok(())
-}
-
-/// Waits until the Deployment is given fewer replicas.
-async fn fewer_than(ns: &Namespace, replicas: i32) -> Result<()> {
-    eventually(&format!("fewer than {replicas} replicas"), A_WHILE, async || {
-        let given = ns.deployment(HW7).await?.and_then(|found| found.spec?.replicas);
-        Ok(Look::when(
-            given.is_some_and(|given| given < replicas),
-            (),
-            || format!("{given:?}"),
-        ))
-    })
-    .await
 }
 
 async fn pods(ns: &Namespace) -> Result<Vec<String>> {

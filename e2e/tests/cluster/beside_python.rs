@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use workerpool_e2e::{in_namespace, pool, sleeping};
-
-use crate::{A_WHILE, HW7};
+use workerpool_e2e::{A_WHILE, HW7, in_namespace, pool, sleeping};
 
 const ORIGINAL: &str = "e2e/images/original/deploy";
 

@@ -4,9 +4,7 @@ use anyhow::{Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 use workerpool_e2e::wait::{Look, eventually};
-use workerpool_e2e::{Api, Namespace, in_namespace, pool, sleeping};
-
-use crate::{A_WHILE, HW7};
+use workerpool_e2e::{A_WHILE, Api, HW7, Namespace, in_namespace, pool, sleeping};
 
 #[tokio::test]
 #[ignore = "needs a cluster"]

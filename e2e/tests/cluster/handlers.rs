@@ -4,9 +4,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use workerpool_e2e::wait::{Look, eventually};
-use workerpool_e2e::{Api, Data, Namespace, in_namespace, pool};
-
-use crate::A_WHILE;
+use workerpool_e2e::{A_WHILE, Api, Data, Namespace, in_namespace, pool};
 
 #[tokio::test]
 #[ignore = "needs a cluster"]

@@ -5,53 +5,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use workerpool_e2e::wait::{Look, eventually};
-use workerpool_e2e::{Data, Namespace, Tally, Witness, in_namespace, kill_operator, pool, sleeping};
-
-use crate::{A_WHILE, HW7};
+use workerpool_e2e::{A_WHILE, Data, HW7, Namespace, in_namespace, job, pool, sleeping};
 
 /// A Job whose queue is gone is let go after 30 s; what Kubernetes does by itself comes on top.
 const LET_GO: Duration = Duration::from_secs(120);
-
-#[tokio::test]
-#[ignore = "needs a cluster"]
-async fn jobs_are_submitted_once_though_the_operator_is_killed_in_the_middle() -> Result<()> {
-    in_namespace("jobs-once", async |ns| {
-        let redis = ns.deploy_redis().await?;
-        let witness = Witness::of(&redis).await?;
-        ns.apply(&pool(HW7, json!({"replicas": 3, "template": sleeping(1)})))
-            .await?;
-        ns.ready(HW7, 3).await?;
-        let jobs: Vec<Value> = (0..60).map(|n| job(&format!("job-{n}"), json!({}))).collect();
-        let all = json!({"apiVersion": "v1", "kind": "List", "items": jobs});
-        let (applied, killed) = tokio::join!(ns.apply(&all), kill_operator());
-        applied?;
-        killed?;
-
-        ns.kubectl([
-            "wait",
-            "wj",
-            "--all",
-            "--for=condition=Complete",
-            "--timeout=120s",
-        ])
-        .await?;
-        let ids = ns
-            .kubectl(["get", "wj", "-o", "jsonpath={.items[*].metadata.uid}"])
-            .await?;
-        let ids: Vec<String> = ids.split_whitespace().map(str::to_owned).collect();
-        ensure!(ids.len() == 60, "{} Jobs", ids.len());
-        let tally = Tally::of(&ids, &witness).no_harm()?;
-        ensure!(tally.run_again == 0, "{tally}");
-        let jobs = redis.everything().await?;
-        ensure!(
-            jobs.len() == 60,
-            "{} jobs lie in Redis for 60 resources",
-            jobs.len()
-        );
-        Ok(())
-    })
-    .await
-}
 
 #[tokio::test]
 #[ignore = "needs a cluster"]
@@ -295,16 +252,6 @@ fn telling() -> Value {
         "replicas": 1,
         "worker": {"handler": {"command": ["sh", "-c", program]}},
         "template": {"spec": {"containers": [{"name": "worker", "image": "busybox:1"}]}},
-    })
-}
-
-fn job(name: &str, mut spec: Value) -> Value {
-    spec["poolName"] = json!(HW7);
-    json!({
-        "apiVersion": "workerpool.dev/v1alpha1",
-        "kind": "Job",
-        "metadata": {"name": name},
-        "spec": spec,
     })
 }
 

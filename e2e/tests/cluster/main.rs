@@ -12,18 +12,10 @@ mod failover;
 mod from_zero;
 mod handlers;
 mod jobs;
-mod mid_run;
 mod owned_deployment;
 mod readme;
+mod redis_gone;
 mod refused;
 mod scale_down;
 mod secret;
 mod shown;
-
-use std::time::Duration;
-
-/// How long a handful of jobs of some seconds may take on a machine of two cores that runs all these tests at once.
-const A_WHILE: Duration = Duration::from_secs(180);
-
-/// The Deployments' own name: a pool's Deployment bears the pool's.
-const HW7: &str = "hw7";

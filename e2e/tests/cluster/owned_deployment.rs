@@ -2,9 +2,7 @@
 
 use anyhow::{Result, ensure};
 use serde_json::json;
-use workerpool_e2e::{in_namespace, pool, sleeping};
-
-use crate::HW7;
+use workerpool_e2e::{HW7, in_namespace, pool, sleeping};
 
 #[tokio::test]
 #[ignore = "needs a cluster"]

@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use workerpool_e2e::{Data, Job, Namespace, Witness, in_namespace, project};
-
-use crate::HW7;
+use workerpool_e2e::{Data, HW7, Job, Namespace, Witness, in_namespace, project};
 
 /// Ten jobs of 15 s on two workers take 75 s.
 const TEN_JOBS: Duration = Duration::from_secs(140);

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use workerpool_e2e::{Witness, in_namespace, pool, sleeping_without_grace};
-
-use crate::{A_WHILE, HW7};
+use workerpool_e2e::{A_WHILE, HW7, Witness, in_namespace, pool, sleeping_without_grace};
 
 #[tokio::test]
 #[ignore = "needs a cluster"]
