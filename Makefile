@@ -32,5 +32,5 @@ simulation: ## the law beside KEDA and the HPA on the same traces: the table and
 image: ## build the images, print where they are
 	@dev/images
 
-bench-%: ## measure one figure of docs/benchmarks.md; bench/run --list names them
-	@bench/run $*
+bench-%: ## measure one figure of docs/benchmarks.md; bench/run --list names them (FLAGS="--rounds 1")
+	@bench/run $* $(FLAGS)

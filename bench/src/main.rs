@@ -8,6 +8,7 @@
 //! runs one of them; the rest is one file a table.
 #![allow(clippy::print_stdout)] // The tables are this program's answer.
 
+mod handlers;
 mod jobs;
 mod latency;
 mod losses;
@@ -54,6 +55,8 @@ enum Table {
     },
     /// Job resources: thousands at once, and one until its program starts, beside batch/v1.
     Jobs(jobs::Settings),
+    /// What the handlers `command` and `http` cost beyond the same done by hand; programs per second beside xargs and parallel.
+    Handlers(handlers::Settings),
     /// POST /jobs until the job is `in progress` on an idle warm worker.
     Start {
         /// Jobs measured, after a tenth as many that warm up.
@@ -138,6 +141,7 @@ async fn main() -> anyhow::Result<()> {
             namespace,
         } => reaction::measure(samples, &redis, &namespace).await,
         Table::Jobs(settings) => jobs::measure(settings).await,
+        Table::Handlers(settings) => handlers::measure(&settings).await,
         Table::Start { samples } => start::measure(samples).await,
         Table::Submit {
             seconds,
