@@ -33,8 +33,10 @@ class SameAsDeploy(unittest.TestCase):
             [
                 "ClusterRole/workerpool-edit",
                 "ClusterRole/workerpool-operator",
+                "ClusterRole/workerpool-targets",
                 "ClusterRole/workerpool-view",
                 "ClusterRoleBinding/workerpool-operator",
+                "ClusterRoleBinding/workerpool-targets",
                 "Deployment/workerpool-operator",
                 "Role/workerpool-operator",
                 "RoleBinding/workerpool-operator",

@@ -74,6 +74,7 @@ SWITCHES = [
     ("serviceAccount", {"create": False, "name": "mine"}, {ACCOUNT}),
     ("rbac.create", False, {
         "ClusterRole/workerpool-operator", "ClusterRoleBinding/workerpool-operator", "Role/workerpool-operator",
+        "ClusterRole/workerpool-targets", "ClusterRoleBinding/workerpool-targets",
         "RoleBinding/workerpool-operator", "ClusterRole/workerpool-view", "ClusterRole/workerpool-edit",
     }),
     ("rbac.aggregate", False, {"ClusterRole/workerpool-view", "ClusterRole/workerpool-edit"}),

@@ -9,7 +9,7 @@ use crds::WorkerPool;
 use k8s_openapi::api::apps::v1::Deployment as FullDeployment;
 use kube::{
     Api, ResourceExt,
-    api::{Patch, PatchParams},
+    api::{DynamicObject, Patch, PatchParams},
 };
 use queue::Mark;
 use scaling::{Decision, Mode};
@@ -17,14 +17,14 @@ use serde_json::json;
 
 use crate::{
     PoolRef,
-    claims::deployment_name,
     context::{Context, PoolState, Wanted, Written},
     deployment::{Inputs, Plan, build_deployment, plan_deployment},
     error::{self, Error},
     events::Event,
-    objects::Deployment,
     observe::Observed,
-    scale_down::{HeldBack, Progress, Target},
+    refusal::Refusal,
+    scale_down::{HeldBack, Order, Progress, Target},
+    targets::{Kind, Place, TargetKey, Workload},
 };
 
 /// Who writes the owned Deployments.
@@ -108,7 +108,8 @@ async fn apply_deployment(
     wanted.spec.get_or_insert_default().replicas = Some(to_i32(replicas));
     // Only if nobody wrote since: what arrives late of an operator that led before must not undo the next one's count.
     wanted.metadata.resource_version = found.and_then(|found| version_known(state, found));
-    let deployments: Api<Deployment> = Api::namespaced(ctx.client.clone(), &namespace(pool)?);
+    let deployments: Api<Workload> =
+        Api::namespaced_with(ctx.client.clone(), &namespace(pool)?, &Kind::Deployment);
     let params = PatchParams::apply(DEPLOYMENT_MANAGER).force();
     let (name, patch) = (wanted.name_any(), Patch::Apply(&wanted));
     let request = deployments.patch(&name, &params, &patch);
@@ -158,12 +159,12 @@ fn wanted<'a>(
     &state.wanted.insert(up_to_date.unwrap_or_else(build)).deployment
 }
 
-/// A Deployment whose count may change.
+/// Something whose count may change.
 struct Scaling<'a> {
     pool: &'a WorkerPool,
     pool_ref: &'a PoolRef,
     ctx: &'a Context,
-    deployment: &'a Deployment,
+    deployment: &'a Workload,
     observed: &'a Observed,
 }
 
@@ -180,11 +181,15 @@ impl Applied {
 impl Scaling<'_> {
     async fn apply_count(&self, state: &mut PoolState, decision: &Decision) -> Result<Applied, Error> {
         let current = self.observed.current;
-        let mark = if self.pool.spec.worker.concurrency > 1 {
-            Mark::Drain
-        } else {
-            Mark::Quiet
-        };
+        let kind = self.observed.place.kind();
+        let order = kind.map(|kind| (kind, Order::of(kind, self.deployment)));
+        // Where only certain pods can go, they are let become idle; elsewhere those that are, go.
+        let mark =
+            if self.pool.spec.worker.concurrency > 1 || matches!(order, Some((_, Order::Ordinals { .. }))) {
+                Mark::Drain
+            } else {
+                Mark::Quiet
+            };
         // Busy pods that are drained may go down to what is desired; others only as far as some are idle.
         let to = if mark == Mark::Drain {
             decision.desired.min(decision.replicas)
@@ -196,7 +201,11 @@ impl Scaling<'_> {
                 // Decided without the queue: nobody can be asked.
                 self.write(state, decision.replicas, None).await
             }
-            Ordering::Less => self.lower(state, to, mark).await,
+            Ordering::Less => match order {
+                Some(chosen) => self.lower(state, to, chosen, mark).await,
+                // Nobody knows which of its pods would go: never below those that are busy, at least.
+                None => self.write_if_unchanged(state, decision.replicas).await,
+            },
             Ordering::Greater => {
                 // First the count, which somebody waits for.
                 let applied = self.raise(state, to).await?;
@@ -210,12 +219,20 @@ impl Scaling<'_> {
         }
     }
 
-    async fn lower(&self, state: &mut PoolState, to: u32, mark: Mark) -> Result<Applied, Error> {
+    async fn lower(
+        &self,
+        state: &mut PoolState,
+        to: u32,
+        (kind, order): (Kind, Order),
+        mark: Mark,
+    ) -> Result<Applied, Error> {
         let target = Target {
             client: &self.ctx.client,
             queues: &self.ctx.queues,
             pool: self.pool_ref,
-            deployment: self.deployment,
+            kind,
+            workload: self.deployment,
+            order,
             current: self.observed.current,
             to,
             mark,
@@ -226,14 +243,11 @@ impl Scaling<'_> {
             .await?
         {
             Progress::Lower(count) => {
-                let version = version_known(state, self.deployment);
-                match self.write(state, count, version).await {
-                    Err(error) if error.is_conflict() => Ok(Applied::later()),
-                    applied => {
-                        state.scale_down.done();
-                        applied
-                    }
+                let applied = self.write_if_unchanged(state, count).await;
+                if !matches!(applied, Ok(Applied { scaled_to: None, .. })) {
+                    state.scale_down.done();
                 }
+                applied
             }
             Progress::Waiting(again) => Ok(Applied {
                 again: Some(again),
@@ -250,21 +264,21 @@ impl Scaling<'_> {
     /// Raises the count if it still is what it was. Others write to a Deployment whose pods come up all the time, but only
     /// its count matters here.
     async fn raise(&self, state: &mut PoolState, count: u32) -> Result<Applied, Error> {
-        let name = deployment_name(self.pool);
-        let deployments: Api<Deployment> = Api::namespaced(self.ctx.client.clone(), &namespace(self.pool)?);
+        let (targets, name) = self.target()?;
         let mut version = version_known(state, self.deployment);
         for _ in 0..RAISES {
             match self.write(state, count, version).await {
                 Err(error) if error.is_conflict() => {}
                 applied => return applied,
             }
-            let scale = error::call("read the replica count", deployments.get_scale(&name)).await?;
+            let scale = error::call("read the replica count", targets.get_scale(&name)).await?;
             let found = scale.spec.and_then(|spec| spec.replicas).unwrap_or(0);
             if u32::try_from(found) != Ok(self.observed.current) {
                 break;
             }
             version = scale.metadata.resource_version;
         }
+        state.scale = None;
         Ok(Applied::later())
     }
 
@@ -280,6 +294,32 @@ impl Scaling<'_> {
             .await
     }
 
+    /// Writes the count, unless somebody wrote since it was decided.
+    async fn write_if_unchanged(&self, state: &mut PoolState, count: u32) -> Result<Applied, Error> {
+        let version = version_known(state, self.deployment);
+        match self.write(state, count, version).await {
+            Err(error) if error.is_conflict() => {
+                state.scale = None;
+                Ok(Applied::later())
+            }
+            applied => applied,
+        }
+    }
+
+    fn target(&self) -> Result<(Api<DynamicObject>, String), Error> {
+        let namespace = namespace(self.pool)?;
+        let targets = self.observed.place.api(self.ctx.client.clone(), &namespace);
+        Ok((targets, TargetKey::of(self.pool).name))
+    }
+
+    /// Of a kind that is not ours by default, how the right is given.
+    fn forbidden(&self, error: Error) -> Error {
+        match &self.observed.place {
+            Place::Watched(_) => error,
+            Place::Scale(resource) => Error::Forbidden(Box::new(Refusal::forbidden(resource))),
+        }
+    }
+
     /// Writes the count through /scale; with a version, only if nobody wrote since.
     async fn write(
         &self,
@@ -287,8 +327,7 @@ impl Scaling<'_> {
         count: u32,
         version: Option<String>,
     ) -> Result<Applied, Error> {
-        let name = deployment_name(self.pool);
-        let deployments: Api<Deployment> = Api::namespaced(self.ctx.client.clone(), &namespace(self.pool)?);
+        let (targets, name) = self.target()?;
         let patch = Patch::Merge(match version {
             Some(version) => json!({"metadata": {"resourceVersion": version}, "spec": {"replicas": count}}),
             None => json!({"spec": {"replicas": count}}),
@@ -297,8 +336,12 @@ impl Scaling<'_> {
             field_manager: Some(SCALE_MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        let request = deployments.patch_scale(&name, &params, &patch);
-        let answer = error::call("write the replica count", request).await?;
+        let request = targets.patch_scale(&name, &params, &patch);
+        let answer = match error::call("write the replica count", request).await {
+            Err(error) if error.is_forbidden() => return Err(self.forbidden(error)),
+            answer => answer?,
+        };
+        state.scale = None;
         remember(state, count, answer.metadata.resource_version);
         Ok(Applied {
             scaled_to: Some(count),
@@ -308,7 +351,7 @@ impl Scaling<'_> {
 }
 
 /// The latest version that we know of: the watch lags behind our own writes.
-fn version_known(state: &PoolState, deployment: &Deployment) -> Option<String> {
+fn version_known(state: &PoolState, deployment: &Workload) -> Option<String> {
     match &state.written {
         Some(written) => Some(written.version.clone()),
         None => deployment.resource_version(),

@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 use queue::{Address, Server};
 
-use crate::{PoolRef, refusal::Refusal, source};
+use crate::{PoolRef, refusal::Refusal, source, targets::TargetKey};
 
 /// What only one pool may have.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -21,13 +21,8 @@ pub enum Thing {
         /// Its name.
         name: String,
     },
-    /// A Deployment.
-    Deployment {
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-    },
+    /// Something with replicas.
+    Target(TargetKey),
 }
 
 /// A pool that names a thing; the oldest first.
@@ -109,7 +104,10 @@ impl Claims {
                 let by = format!("{}/{}", first.namespace, first.name);
                 return Err(match thing {
                     Thing::Queue { .. } => Refusal::QueueTaken { by },
-                    Thing::Deployment { .. } => Refusal::TargetTaken { by },
+                    Thing::Target(target) => Refusal::TargetTaken {
+                        by,
+                        target: target.clone(),
+                    },
                 });
             }
         }
@@ -125,6 +123,17 @@ impl Claims {
             .collect()
     }
 
+    /// All pools whose targets are so.
+    #[must_use]
+    pub fn pools_with(&self, so: impl Fn(&TargetKey) -> bool) -> Vec<PoolRef> {
+        let is_so = |thing: &Thing| matches!(thing, Thing::Target(target) if so(target));
+        let pools = self.things.iter();
+        pools
+            .filter(|(_, (_, things))| things.iter().any(is_so))
+            .map(|(pool, _)| pool.clone())
+            .collect()
+    }
+
     /// All pools.
     #[must_use]
     pub fn all(&self) -> Vec<PoolRef> {
@@ -132,20 +141,8 @@ impl Claims {
     }
 }
 
-/// The name of the Deployment that a pool scales: its own, or its target's.
-#[must_use]
-pub fn deployment_name(pool: &WorkerPool) -> String {
-    match &pool.spec.scale_target_ref {
-        Some(target) => target.name.clone(),
-        None => pool.name_any(),
-    }
-}
-
 fn things(pool: &WorkerPool) -> Vec<Thing> {
-    let mut things = vec![Thing::Deployment {
-        namespace: pool.namespace().unwrap_or_default(),
-        name: deployment_name(pool),
-    }];
+    let mut things = vec![Thing::Target(TargetKey::of(pool))];
     if let Ok(server) = source::place(pool) {
         let server = identity(&server);
         things.extend(pool.spec.queues.iter().map(|queue| Thing::Queue {
@@ -172,6 +169,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::targets::Kind;
 
     fn pool(name: &str, created: &str, spec: serde_json::Value) -> WorkerPool {
         serde_json::from_value(json!({
@@ -208,23 +206,45 @@ mod tests {
     }
 
     #[test]
-    fn two_pools_cannot_scale_one_deployment() {
-        let target = |queue: &str| json!({"queues": [{"name": queue}], "scaleTargetRef": {"name": "web"}});
+    fn two_pools_cannot_scale_one_target_though_they_name_another_version() {
+        let target = |queue: &str, version: &str, kind: &str| json!({"queues": [{"name": queue}], "scaleTargetRef": {"apiVersion": version, "kind": kind, "name": "web"}});
         let mut claims = Claims::default();
-        claims.set(&pool("a", "2026-01-01T00:00:00Z", target("a")));
-        claims.set(&pool("b", "2026-01-02T00:00:00Z", target("b")));
+        claims.set(&pool(
+            "a",
+            "2026-01-01T00:00:00Z",
+            target("a", "apps/v1", "Deployment"),
+        ));
+        claims.set(&pool(
+            "b",
+            "2026-01-02T00:00:00Z",
+            target("b", "apps/v2", "Deployment"),
+        ));
+        claims.set(&pool(
+            "c",
+            "2026-01-03T00:00:00Z",
+            target("c", "apps/v1", "StatefulSet"),
+        ));
+        claims.set(&pool(
+            "d",
+            "2026-01-04T00:00:00Z",
+            target("d", "example.com/v1", "Deployment"),
+        ));
+        assert_eq!(claims.check(&pool_ref("c")), Ok(()), "another kind");
+        assert_eq!(claims.check(&pool_ref("d")), Ok(()), "another group");
+        let web = TargetKey::known(Kind::Deployment, "default".to_owned(), "web".to_owned());
         let refusal = claims.check(&pool_ref("b")).unwrap_err();
         assert_eq!(
             refusal,
             Refusal::TargetTaken {
-                by: "default/a".to_owned()
+                by: "default/a".to_owned(),
+                target: web.clone(),
             }
         );
-        let web = Thing::Deployment {
-            namespace: "default".to_owned(),
-            name: "web".to_owned(),
-        };
-        assert_eq!(claims.pools(&web), [pool_ref("a"), pool_ref("b")]);
+        assert_eq!(claims.pools(&Thing::Target(web)), [pool_ref("a"), pool_ref("b")]);
+        assert_eq!(
+            claims.pools_with(|target| target.kind == "StatefulSet"),
+            [pool_ref("c")]
+        );
     }
 
     #[test]

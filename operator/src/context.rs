@@ -21,10 +21,10 @@ use crate::{
     events::{Budget, Events},
     leader::Leadership,
     metrics::Metrics,
-    objects::Deployment,
     queues::Queues,
     scale_down::ScaleDown,
     starts::Starts,
+    targets::{Kinds, Workload, Workloads},
     watches::Watches,
 };
 
@@ -41,9 +41,11 @@ pub struct Context {
     pub client: Client,
     /// All pools.
     pub pools: Store<WorkerPool>,
-    /// All Deployments.
-    pub deployments: Store<Deployment>,
-    /// How far both have come.
+    /// What pools may scale.
+    pub workloads: Workloads,
+    /// The other kinds that they name.
+    pub kinds: Kinds,
+    /// How far the watches have come.
     pub watches: Watches,
     /// The watch on Redis.
     pub queues: Queues,
@@ -51,7 +53,7 @@ pub struct Context {
     pub leadership: Leadership,
     /// Who has what.
     pub claims: Mutex<Claims>,
-    /// What HorizontalPodAutoscalers scale.
+    /// What others scale.
     pub autoscalers: Autoscalers,
     /// Where events go.
     pub events: Events,
@@ -85,6 +87,8 @@ pub struct PoolState {
     pub run_id: Option<String>,
     /// The count last decided: what a Deployment that was deleted comes back with.
     pub replicas: Option<u32>,
+    /// What the target's `/scale` said, and when, where that is all that is known of it.
+    pub scale: Option<(Arc<Workload>, Instant)>,
     /// What we last wrote, until the watch shows it.
     pub written: Option<Written>,
     /// Where the queue is, by Secrets that were read at that time.
@@ -109,12 +113,12 @@ pub struct PoolState {
     pub scaled: Option<(Timestamp, Instant)>,
 }
 
-/// A count that we wrote to a Deployment.
+/// A count that we wrote to a target.
 #[derive(Clone, Debug)]
 pub struct Written {
     /// The count.
     pub replicas: u32,
-    /// The Deployment's version after that.
+    /// The target's version after that.
     pub version: String,
 }
 

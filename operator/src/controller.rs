@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     PoolRef,
-    autoscalers::Autoscalers,
+    autoscalers::{Autoscaler, Autoscalers, ScaledObject, Scaler, slim},
     claims::Thing,
     config::Config,
     context::{Context, Memories},
@@ -29,10 +29,11 @@ use crate::{
     jobs,
     leader::Leadership,
     metrics::Metrics,
-    objects::{Autoscaler, Deployment, prune},
+    objects::prune,
     queues::Queues,
     reconcile::{on_error, reconcile},
     scale_down,
+    targets::{Kind, Kinds, TargetKey, Workload, Workloads},
     watches::{self, Watches},
 };
 
@@ -71,12 +72,13 @@ pub async fn run(
         watches,
     } = parts;
     let (pools, pools_writer) = reflector::store();
-    let (deployments, deployments_writer) = reflector::store();
+    let (workloads, writers) = Workloads::new();
     let ctx = Arc::new(Context {
         events: Events::start(client.clone(), Arc::clone(&metrics), &config.instance, EVENTS),
         client: client.clone(),
         pools: pools.clone(),
-        deployments: deployments.clone(),
+        workloads,
+        kinds: Kinds::default(),
         watches,
         queues,
         leadership,
@@ -96,17 +98,22 @@ pub async fn run(
     let jobs = look_after_jobs(jobs, ctx.leadership.clone());
     let until_stopped = |task: BoxFuture<'static, ()>| stop.clone().run_until_cancelled_owned(task);
     tokio::spawn(until_stopped(tell_when_up_to_date(Arc::clone(&ctx)).boxed()));
-    tokio::spawn(until_stopped(follow_autoscalers(Arc::clone(&ctx)).boxed()));
+    let autoscalers = follow::<Autoscaler>(Arc::clone(&ctx), watches::AUTOSCALERS);
+    tokio::spawn(until_stopped(autoscalers.boxed()));
+    let scaled_objects = follow::<ScaledObject>(Arc::clone(&ctx), watches::SCALED_OBJECTS);
+    tokio::spawn(until_stopped(scaled_objects.boxed()));
     tokio::spawn(until_stopped(follow_leadership(Arc::clone(&ctx)).boxed()));
     tokio::spawn(until_stopped(jobs.boxed()));
 
-    let by_deployment = Arc::clone(&ctx);
     let sink = Arc::clone(&ctx);
-    Controller::for_stream(pool_changes(Arc::clone(&ctx), pools_writer), pools)
-        .watches_stream(
-            deployment_changes(Arc::clone(&ctx), client, deployments_writer),
-            move |deployment| by_deployment.claims().pools(&thing(&deployment)),
-        )
+    let mut controller = Controller::for_stream(pool_changes(Arc::clone(&ctx), pools_writer), pools);
+    for (kind, writer) in Kind::ALL.into_iter().zip(writers) {
+        let claimed = Arc::clone(&ctx);
+        let by_target = move |workload: Workload| claimed.claims().pools(&thing(kind, &workload));
+        let changes = workload_changes(Arc::clone(&ctx), kind, writer);
+        controller = controller.watches_stream_with(changes, by_target, kind);
+    }
+    controller
         .reconcile_on(wakes)
         .with_config(controller::Config::default().concurrency(config.concurrency))
         .graceful_shutdown_on(stop.cancelled_owned())
@@ -186,19 +193,49 @@ fn pool_changes(
     only_good(events)
 }
 
-/// Deployments that changed in any way or are gone: of each, who scales it wants to know.
-fn deployment_changes(
+/// Workloads of a kind that changed in any way or are gone: of each, who scales it wants to know. Any Deployment may be a
+/// pool's own; other kinds are watched from when a pool names one.
+fn workload_changes(
     ctx: Arc<Context>,
-    client: Client,
-    writer: Writer<Deployment>,
-) -> impl Stream<Item = watcher::Result<Deployment>> + Send + 'static {
-    let events = watcher(Api::<Deployment>::all(client), watch())
+    kind: Kind,
+    writer: Writer<Workload>,
+) -> impl Stream<Item = watcher::Result<Workload>> + Send + 'static {
+    let watches = ctx.watches.clone();
+    let wanted = async move { watches.wanted(kind.names()).await };
+    let all = Api::<Workload>::all_with(ctx.client.clone(), &kind);
+    let events = watcher(all, watch())
         .default_backoff()
-        .modify(Deployment::prune)
+        .modify(Workload::prune)
+        .filter_map(move |event| ready(without_revisions(kind, event)))
         .reflect(writer)
-        .inspect(move |result| tell(&ctx, watches::DEPLOYMENTS, result))
+        .inspect(move |result| {
+            tell(&ctx, kind.names(), result);
+            if kind != Kind::Deployment && matches!(result, Ok(watcher::Event::InitDone)) {
+                wake(&ctx, |target| target.watched_kind() == Some(kind));
+            }
+        })
         .touched_objects();
-    only_good(events)
+    only_good(
+        wanted
+            .into_stream()
+            .map(|()| None)
+            .chain(events.map(Some))
+            .filter_map(ready),
+    )
+}
+
+/// Takes out the ReplicaSets that a Deployment keeps: they are many, and never a target.
+fn without_revisions(
+    kind: Kind,
+    event: watcher::Result<watcher::Event<Workload>>,
+) -> Option<watcher::Result<watcher::Event<Workload>>> {
+    let is_revision = |set: &Workload| kind == Kind::ReplicaSet && set.is_controlled();
+    match event {
+        Ok(watcher::Event::InitApply(set)) if is_revision(&set) => None,
+        // It may have been one of its own before.
+        Ok(watcher::Event::Apply(set)) if is_revision(&set) => Some(Ok(watcher::Event::Delete(set))),
+        event => Some(event),
+    }
 }
 
 fn watch() -> watcher::Config {
@@ -223,7 +260,12 @@ fn only_good<K: Send + 'static>(
 /// Keeps claims in step with pools, and wakes the pools for which that makes a difference.
 fn take_in_claims(ctx: &Context, pools: &Store<WorkerPool>, event: &watcher::Event<WorkerPool>) {
     let affected = match event {
-        watcher::Event::Apply(pool) | watcher::Event::InitApply(pool) => ctx.claims().set(pool),
+        watcher::Event::Apply(pool) | watcher::Event::InitApply(pool) => {
+            if let Some(kind) = TargetKey::of(pool).watched_kind() {
+                ctx.watches.want(kind.names());
+            }
+            ctx.claims().set(pool)
+        }
         watcher::Event::Delete(pool) => gone(ctx, &PoolRef::from_obj(pool)),
         watcher::Event::InitDone => {
             let known = ctx.claims().all();
@@ -242,26 +284,30 @@ fn gone(ctx: &Context, pool: &PoolRef) -> Vec<PoolRef> {
     ctx.claims().remove(pool)
 }
 
-async fn follow_autoscalers(ctx: Arc<Context>) {
-    let events = watcher(Api::<Autoscaler>::all(ctx.client.clone()), watch()).default_backoff();
-    let changed = |namespace: &str, name: &str| {
-        let thing = Thing::Deployment {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        };
-        let pools = ctx.claims().pools(&thing);
-        for pool in pools {
-            ctx.queues.wake(&pool);
-        }
-    };
-    ctx.autoscalers.clone().follow(events, changed).await;
+/// Follows what others scale. A cluster without KEDA has no ScaledObjects, and is asked for them from time to time.
+async fn follow<K: Scaler>(ctx: Arc<Context>, watch_name: &'static str) {
+    let events = watcher(Api::<K>::all(ctx.client.clone()), watch())
+        .default_backoff()
+        .modify(slim);
+    let heard = |result: &watcher::Result<watcher::Event<K>>| ctx.watches.heard(watch_name, result);
+    let changed = |changed: &TargetKey| wake(&ctx, |target| target == changed);
+    ctx.autoscalers.clone().follow(events, heard, changed).await;
 }
 
-fn thing(deployment: &Deployment) -> Thing {
-    Thing::Deployment {
-        namespace: deployment.namespace().unwrap_or_default(),
-        name: deployment.name_any(),
+/// Wakes all pools whose targets are so.
+fn wake(ctx: &Context, so: impl Fn(&TargetKey) -> bool) {
+    let pools = ctx.claims().pools_with(so);
+    for pool in pools {
+        ctx.queues.wake(&pool);
     }
+}
+
+fn thing(kind: Kind, workload: &Workload) -> Thing {
+    Thing::Target(TargetKey::known(
+        kind,
+        workload.namespace().unwrap_or_default(),
+        workload.name_any(),
+    ))
 }
 
 type Outcome = Result<(PoolRef, controller::Action), controller::Error<Error, watcher::Error>>;

@@ -2,7 +2,7 @@
 
 use std::{future::Future, time::Duration};
 
-use crate::leader::NotLeading;
+use crate::{leader::NotLeading, refusal::Refusal};
 
 /// How long a call to the API server may take, its own retries included.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,6 +32,9 @@ pub enum Error {
         /// What the call was for.
         doing: &'static str,
     },
+    /// A right is missing that an administrator can give.
+    #[error("{0}")]
+    Forbidden(Box<Refusal>),
     /// The Deployments of the cluster have not been listed yet.
     #[error("the Deployments have not been listed yet")]
     NotListed,
@@ -84,6 +87,7 @@ impl Error {
                 _ => "client",
             },
             Self::Timeout { .. } => "timeout",
+            Self::Forbidden(_) => "forbidden",
             Self::NotLeading { .. } => "not_leading",
             Self::NotListed => "not_listed",
             Self::Incomplete(_) => "incomplete",
@@ -94,6 +98,12 @@ impl Error {
     #[must_use]
     pub fn is_conflict(&self) -> bool {
         self.code() == Some(409)
+    }
+
+    /// Whether a right is missing.
+    #[must_use]
+    pub fn is_forbidden(&self) -> bool {
+        self.code() == Some(403)
     }
 
     /// Whether the object is not there.

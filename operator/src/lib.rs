@@ -10,6 +10,7 @@
 //! - [`reconcile`]: one pool, once: observe → decide → apply → report, on one screen; [`observe`] and [`apply`] are its ends.
 //! - [`leader`]: of several operators, which one acts.
 //! - [`queues`]: the watch on Redis.
+//! - [`targets`]: what is scaled, of whichever kind.
 //! - [`scale_down`]: which pods may go.
 //! - [`restore`]: what a target had, given back.
 //! - [`jobs`]: Job resources, beside all that.
@@ -46,6 +47,7 @@ pub mod selector;
 pub mod source;
 pub mod starts;
 pub mod status;
+pub mod targets;
 pub mod terms;
 pub mod watches;
 

@@ -6,19 +6,17 @@ use std::{
 };
 
 use crds::WorkerPool;
-use kube::{ResourceExt, runtime::reflector::ObjectRef};
 use queue::Server;
 use scaling::{Observation, QueueState, Reading};
 
 use crate::{
     PoolRef,
-    claims::deployment_name,
     context::{Context, PoolState},
     error::Error,
-    objects::Deployment,
     queues::{Chores, Source, View},
     refusal::Refusal,
     source,
+    targets::{self, Place, Workload},
     terms::terms,
 };
 
@@ -33,8 +31,10 @@ pub struct Observed {
     pub source: Source,
     /// What is known of it.
     pub view: View,
-    /// The Deployment, if it is there.
-    pub deployment: Option<Arc<Deployment>>,
+    /// Where what is scaled is.
+    pub place: Place,
+    /// What is scaled, if it is there.
+    pub deployment: Option<Arc<Workload>>,
     /// The count it asks for.
     pub current: u32,
 }
@@ -93,9 +93,12 @@ pub async fn observe(
         Ok(server) => server,
         Err(refusal) => return Ok(Err(refusal)),
     };
+    let target = targets::find(pool, ctx, state).await?;
     let found = queue_of(pool, server).and_then(|(server, queue)| {
-        let deployment = target(pool, ctx);
-        let ready = deployment.as_ref().ok().and_then(Option::as_ref);
+        let ready = target
+            .as_ref()
+            .ok()
+            .and_then(|(_, deployment)| deployment.as_ref());
         let served_by_us = pool.spec.scale_target_ref.is_none()
             && ready.is_some_and(|deployment| deployment.status.ready_replicas > 0);
         // The operator that leads does them; each is told when that changes.
@@ -109,9 +112,9 @@ pub async fn observe(
             }),
         };
         ctx.queues.follow(pool_ref, &source);
-        Ok((source, deployment?))
+        Ok((source, target?))
     });
-    let (source, deployment) = match found {
+    let (source, (place, deployment)) = match found {
         Ok(found) => found,
         Err(refusal) => return Ok(Err(refusal)),
     };
@@ -119,6 +122,7 @@ pub async fn observe(
     Ok(Ok(Observed {
         source,
         view: ctx.queues.view(pool_ref),
+        place,
         deployment,
         current,
     }))
@@ -157,39 +161,9 @@ async fn server(
     Ok(server)
 }
 
-/// The Deployment to scale; `None` if it is the pool's own and is not there.
-fn target(pool: &WorkerPool, ctx: &Context) -> Result<Option<Arc<Deployment>>, Refusal> {
-    let namespace = pool.namespace().unwrap_or_default();
-    let name = deployment_name(pool);
-    if let Some(target) = &pool.spec.scale_target_ref
-        && (target.kind != "Deployment" || !target.api_version.starts_with("apps/"))
-    {
-        return Err(Refusal::TargetKind(format!(
-            "{}/{}",
-            target.api_version, target.kind
-        )));
-    }
-    if let Some(by) = ctx.autoscalers.of(&namespace, &name) {
-        return Err(Refusal::TargetAutoscaled { by });
-    }
-    let found = ctx.deployments.get(&ObjectRef::new(&name).within(&namespace));
-    match (&pool.spec.scale_target_ref, found) {
-        (Some(_), None) => Err(Refusal::TargetMissing(name)),
-        (None, Some(found)) if !is_controlled_by(&found, pool) => Err(Refusal::DeploymentNotOurs(name)),
-        (_, found) => Ok(found),
-    }
-}
-
-fn is_controlled_by(deployment: &Deployment, pool: &WorkerPool) -> bool {
-    deployment
-        .owner_references()
-        .iter()
-        .any(|owner| owner.controller == Some(true) && Some(&owner.uid) == pool.metadata.uid.as_ref())
-}
-
-/// The count that the Deployment asks for. The watch lags behind our own writes by milliseconds; a Deployment that was
+/// The count that the target asks for. The watch lags behind our own writes by milliseconds; a Deployment that was
 /// deleted comes back with the count it had, and a new one begins with the least.
-fn current(pool: &WorkerPool, state: &mut PoolState, deployment: Option<&Deployment>) -> u32 {
+fn current(pool: &WorkerPool, state: &mut PoolState, deployment: Option<&Workload>) -> u32 {
     let Some(deployment) = deployment else {
         state.written = None;
         let least = u32::try_from(pool.spec.scaling.min_replicas).unwrap_or(0);
@@ -210,7 +184,7 @@ mod tests {
     use super::*;
     use crate::context::Written;
 
-    fn deployment(version: &str, replicas: i32) -> Deployment {
+    fn deployment(version: &str, replicas: i32) -> Workload {
         serde_json::from_value(serde_json::json!({
             "metadata": {"name": "hw7", "resourceVersion": version},
             "spec": {"replicas": replicas},

@@ -28,6 +28,7 @@ use crate::{
     refusal::Refusal,
     restore, source,
     status::{Findings, build_status, differs_in_depth_only},
+    targets,
 };
 
 /// Who writes the status.
@@ -134,7 +135,8 @@ async fn serve(
     };
     let reported = report(pool, pool_ref, ctx, state, &findings).await;
     let applied = result?;
-    Ok(next(pool, again, &applied, reported?))
+    let poll = targets::look_again(&observed.place);
+    Ok(next(pool, [again, poll], &applied, reported?))
 }
 
 /// The bounds in force. The schedules are read anew when the spec changes.
@@ -332,13 +334,14 @@ fn gauges(status: &crds::status::WorkerPoolStatus) -> PoolGauges {
 /// When to look again though nothing is seen to change.
 fn next(
     pool: &WorkerPool,
-    decision: Option<Duration>,
+    others: [Option<Duration>; 2],
     applied: &Applied,
     status: Option<Duration>,
 ) -> Action {
     let secrets = source::needs_secrets(pool).then_some(SECRETS_USABLE);
-    [decision, applied.again, status, secrets]
+    others
         .into_iter()
+        .chain([applied.again, status, secrets])
         .flatten()
         .min()
         .map_or_else(Action::await_change, Action::requeue)

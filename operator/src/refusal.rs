@@ -4,6 +4,12 @@
 use std::fmt;
 
 use crds::conditions;
+use kube::api::ApiResource;
+
+use crate::targets::{Kind, TargetKey};
+
+/// ClusterRoles with this label are added to the operator's rights.
+const AGGREGATED: &str = "workerpool.dev/aggregate-to-operator";
 
 /// Why a pool is not served as it is. Nothing is changed for it, and it is looked at again from time to time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,16 +25,31 @@ pub enum Refusal {
     TargetTaken {
         /// `namespace/name` of the other.
         by: String,
+        /// What it has.
+        target: TargetKey,
     },
-    /// A HorizontalPodAutoscaler scales the target.
+    /// A HorizontalPodAutoscaler or a ScaledObject scales the target.
     TargetAutoscaled {
-        /// Its name.
+        /// Its kind and name.
         by: String,
+        /// What it scales.
+        target: TargetKey,
     },
-    /// The target is of a kind that cannot be scaled yet.
-    TargetKind(String),
+    /// The cluster has no such kind.
+    TargetKindMissing(String),
+    /// The kind has no `/scale`, or is no part of a namespace.
+    TargetNotScalable(String),
+    /// The operator has no right to scale this kind.
+    TargetForbidden {
+        /// The group of the kind.
+        group: String,
+        /// Its plural name, as in rules.
+        resource: String,
+    },
+    /// Targets of this kind cannot be watched; why.
+    TargetUnseen(String),
     /// The target is not there.
-    TargetMissing(String),
+    TargetMissing(TargetKey),
     /// A Deployment of the pool's name is not the pool's.
     DeploymentNotOurs(String),
     /// The Secret is not there.
@@ -54,6 +75,15 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The operator has no right to scale this kind.
+    #[must_use]
+    pub fn forbidden(resource: &ApiResource) -> Self {
+        Self::TargetForbidden {
+            group: resource.group.clone(),
+            resource: resource.plural.clone(),
+        }
+    }
+
     /// The reason in the conditions and events; never changing.
     #[must_use]
     pub fn reason(&self) -> &'static str {
@@ -62,7 +92,10 @@ impl Refusal {
             Self::QueueTaken { .. } => "QueueTaken",
             Self::TargetTaken { .. } => "TargetTaken",
             Self::TargetAutoscaled { .. } => "TargetAutoscaled",
-            Self::TargetKind(_) => "TargetKindNotSupported",
+            Self::TargetKindMissing(_) => "TargetKindNotFound",
+            Self::TargetNotScalable(_) => "TargetNotScalable",
+            Self::TargetForbidden { .. } => "TargetForbidden",
+            Self::TargetUnseen(_) => "TargetNotWatched",
             Self::TargetMissing(_) => "TargetNotFound",
             Self::DeploymentNotOurs(_) => "DeploymentNotOurs",
             Self::SecretMissing(_) => "SecretNotFound",
@@ -77,7 +110,9 @@ impl Refusal {
     #[must_use]
     pub fn condition(&self) -> &'static str {
         match self {
-            Self::TargetMissing(_) => conditions::READY,
+            Self::TargetMissing(_) | Self::TargetForbidden { .. } | Self::TargetUnseen(_) => {
+                conditions::READY
+            }
             Self::SecretMissing(_) | Self::SecretNotLabelled(_) | Self::SecretIncomplete { .. } => {
                 conditions::QUEUE_READABLE
             }
@@ -93,15 +128,32 @@ impl fmt::Display for Refusal {
                 f.write_str("a pool follows one queue in this version; make a pool for each")
             }
             Self::QueueTaken { by } => write!(f, "the older pool {by} follows this queue already"),
-            Self::TargetTaken { by } => write!(f, "the older pool {by} scales this Deployment already"),
-            Self::TargetAutoscaled { by } => {
-                write!(
-                    f,
-                    "the HorizontalPodAutoscaler {by} scales this Deployment already"
-                )
+            Self::TargetTaken { by, target } => write!(f, "the older pool {by} scales the {target} already"),
+            Self::TargetAutoscaled { by, target } => {
+                write!(f, "the {by} scales the {target} already; delete it, or this pool")
             }
-            Self::TargetKind(kind) => write!(f, "{kind} cannot be scaled in this version; Deployments can"),
-            Self::TargetMissing(name) => write!(f, "there is no Deployment {name}"),
+            Self::TargetKindMissing(kind) => write!(
+                f,
+                "this cluster has no {kind}; install its CustomResourceDefinition, or make a new pool with the apiVersion and \
+                 kind that `kubectl api-resources` lists"
+            ),
+            Self::TargetNotScalable(kind) => write!(
+                f,
+                "{kind} has no /scale in a namespace; its CustomResourceDefinition needs subresources.scale"
+            ),
+            Self::TargetForbidden { group, resource } => write!(
+                f,
+                "the operator may not scale {resource}; make a ClusterRole with the label {AGGREGATED}: \"true\" and the rule \
+                 {{apiGroups: [\"{group}\"], resources: [{resource}/scale], verbs: [get, patch]}}"
+            ),
+            Self::TargetUnseen(why) => f.write_str(why),
+            Self::TargetMissing(target) => {
+                write!(f, "there is no {target}")?;
+                if target.watched_kind() == Some(Kind::ReplicaSet) {
+                    f.write_str(" of its own; one that a Deployment keeps is scaled by that Deployment")?;
+                }
+                Ok(())
+            }
             Self::DeploymentNotOurs(name) => write!(
                 f,
                 "a Deployment {name} exists that is not this pool's; rename one of them, or use scaleTargetRef"

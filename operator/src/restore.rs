@@ -16,12 +16,11 @@ use serde_json::json;
 use crate::{
     PoolRef,
     apply::SCALE_MANAGER,
-    claims::deployment_name,
     context::{Context, PoolState},
     error::{self, Error},
     events::Event,
-    objects::Deployment,
     observe::Observed,
+    targets::{self, TargetKey},
 };
 
 /// Keeps a pool until its target has the count back.
@@ -124,17 +123,17 @@ pub async fn give_back(
 /// The count that was written, if there is one and it is ours to write.
 async fn write(pool: &WorkerPool, pool_ref: &PoolRef, ctx: &Context) -> Result<Option<u32>, Error> {
     let namespace = pool.namespace().ok_or(Error::Incomplete("namespace"))?;
-    let name = deployment_name(pool);
-    let ours = ctx.claims().check(pool_ref).is_ok() && ctx.autoscalers.of(&namespace, &name).is_none();
-    let Some(count) = found(pool).filter(|_| ours) else {
+    let target = TargetKey::of(pool);
+    let ours = ctx.claims().check(pool_ref).is_ok() && ctx.autoscalers.of(&target).is_none();
+    let (Some(count), Ok(place)) = (found(pool).filter(|_| ours), targets::place(pool, ctx).await?) else {
         return Ok(None);
     };
-    let deployments: Api<Deployment> = Api::namespaced(ctx.client.clone(), &namespace);
+    let targets = place.api(ctx.client.clone(), &namespace);
     let change = Patch::Merge(json!({"spec": {"replicas": count}}));
     let params = manager(SCALE_MANAGER);
     match error::call(
         "give the count back",
-        deployments.patch_scale(&name, &params, &change),
+        targets.patch_scale(&target.name, &params, &change),
     )
     .await
     {

@@ -15,11 +15,10 @@ use crate::{
     deployment::{GRACE_MAX, grace_seconds},
     error::Error,
     explanation::{because, decision_status},
-    objects::Deployment,
     queues::View,
     refusal::Refusal,
     scale_down::HeldBack,
-    selector,
+    targets::Workload,
 };
 
 /// What was seen and done in one go.
@@ -31,8 +30,8 @@ pub struct Findings<'a> {
     pub error: Option<&'a Error>,
     /// What is known of the queue.
     pub view: Option<&'a View>,
-    /// The Deployment, if it is there.
-    pub deployment: Option<&'a Deployment>,
+    /// What is scaled, if it is there.
+    pub deployment: Option<&'a Workload>,
     /// What was decided, and within which bounds, unless the pool is not served.
     pub decision: Option<(&'a Decision, &'a InForce)>,
     /// When the next decision is made though nothing changes.
@@ -52,7 +51,7 @@ pub fn build_status(
     now: Timestamp,
 ) -> WorkerPoolStatus {
     let deployment = findings.deployment;
-    let counts = |count: fn(&Deployment) -> i32| deployment.map(count).or(Some(0));
+    let counts = |count: fn(&Workload) -> i32| deployment.map(count).or(Some(0));
     let decision = findings.decision.map(|(decision, _)| decision);
     WorkerPoolStatus {
         observed_generation: pool.metadata.generation,
@@ -66,7 +65,7 @@ pub fn build_status(
             decision_status(decision, bounds, findings.next_look, last.decision.as_ref())
         }),
         selector: deployment
-            .map(|deployment| selector::to_string(&deployment.spec.selector))
+            .map(Workload::selector)
             .or_else(|| last.selector.clone()),
         last_scale_time: findings
             .scaled_at

@@ -23,7 +23,7 @@ use kube::{Resource, ResourceExt};
 use queue::{Queue, Server};
 
 pub use self::ending::{GRACE_MAX, grace_seconds};
-use crate::objects;
+use crate::targets::Workload;
 
 /// The hash of what was applied; as long as it is the same, nothing is applied again.
 pub const APPLIED: &str = "workerpool.dev/applied";
@@ -87,7 +87,7 @@ pub enum Plan {
 
 /// Compares what should be with what is.
 #[must_use]
-pub fn plan_deployment(wanted: &Deployment, found: Option<&objects::Deployment>) -> Plan {
+pub fn plan_deployment(wanted: &Deployment, found: Option<&Workload>) -> Plan {
     let applied = found.and_then(|found| found.annotations().get(APPLIED));
     if applied.is_some() && applied == wanted.annotations().get(APPLIED) {
         Plan::Keep

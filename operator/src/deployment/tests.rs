@@ -208,9 +208,9 @@ fn deployment_is_applied_again_only_when_something_in_it_changed() {
         )
     };
     let applied = build("workerpool:1", json!({}));
-    let found = objects::Deployment {
+    let found = Workload {
         metadata: applied.metadata.clone(),
-        ..objects::Deployment::default()
+        ..Workload::default()
     };
     let plan = |wanted| plan_deployment(&wanted, Some(&found));
     assert_eq!(plan(build("workerpool:1", json!({}))), Plan::Keep);

@@ -1,12 +1,16 @@
 //! Scaling down without cutting a job.
 //!
-//! Kubernetes chooses which pods of a ReplicaSet go, and knows nothing of jobs. So before a count is lowered:
+//! Kubernetes chooses which pods go, and knows nothing of jobs. So before the count of a ReplicaSet, or of the Deployment above
+//! it, is lowered:
 //!
 //! 1. *Ask.* Pods that hold nothing are marked in Redis, atomically: a marked pod claims nothing more.
 //! 2. *Prefer.* They, and only they, get a negative deletion cost. Where all pods go there is nothing to prefer.
 //! 3. *Settle.* The ReplicaSet controller sees the costs by a watch of its own, that may lag behind our patch.
 //! 4. *Look again*, and lower the count by exactly those, if Kubernetes would take exactly those. The version of the
 //!    Deployment goes with the patch, so that nobody else's change is acted on unseen.
+//!
+//! The pods of a StatefulSet go by their ordinals, the highest first, and no cost helps: the highest are
+//! marked, busy or not, and the count falls as far as they have become idle.
 //!
 //! Each step is one call of [`ScaleDown::step`]; nothing here waits. A scale-down that is no longer wanted is
 //! [abandoned](ScaleDown::abandon): marks lifted, costs cleared.
@@ -23,13 +27,14 @@ use std::{
 use kube::Client;
 use queue::Mark;
 
-pub use self::pods::clear_leftovers;
 use self::victims::{Victim, plan_marks, plan_victims, would_go};
+pub use self::{order::Order, pods::clear_leftovers};
 use crate::{
     PoolRef,
     error::Error,
-    objects::Deployment,
+    objects::Pod,
     queues::{Errand, Marks, Queues, View},
+    targets::{Kind, Workload},
 };
 
 /// The ReplicaSet controller's cache lags a patch by milliseconds at rest; it took the wrong pod in 5 of 100 cases at once
@@ -65,6 +70,10 @@ enum Step {
         marks_at: Instant,
         until: Instant,
     },
+    /// They go with the count, without a preference.
+    Leaving {
+        victims: Vec<Victim>,
+    },
 }
 
 /// What is to be lowered.
@@ -76,14 +85,24 @@ pub struct Target<'a> {
     pub queues: &'a Queues,
     /// Whose.
     pub pool: &'a PoolRef,
-    /// The Deployment.
-    pub deployment: &'a Deployment,
+    /// Its kind.
+    pub kind: Kind,
+    /// What has the pods.
+    pub workload: &'a Workload,
+    /// By what they go.
+    pub order: Order,
     /// Its count now.
     pub current: u32,
     /// The count wanted.
     pub to: u32,
     /// Whether busy pods are marked too, to become idle: where pods run several jobs at once, they seldom are.
     pub mark: Mark,
+}
+
+impl Target<'_> {
+    async fn pods(&self) -> Result<Option<Vec<Pod>>, Error> {
+        pods::of(self.client, self.kind, self.workload, self.order).await
+    }
 }
 
 /// How a scale-down goes.
@@ -117,7 +136,7 @@ impl ScaleDown {
         self.lift_unheard(target.queues, target.pool, view);
         match &self.step {
             Step::Idle => self.ask(target, now).await,
-            Step::Asked => self.hear(target, view, now).await,
+            Step::Asked | Step::Leaving { .. } => self.hear(target, view, now).await,
             Step::Settling { until, .. } if now < *until => Ok(Progress::Waiting(*until - now)),
             Step::Settling { .. } => self.look_again(target, view, now).await,
         }
@@ -150,7 +169,7 @@ impl ScaleDown {
 
     /// To be called when the count has been lowered: the victims keep their marks until they end.
     pub fn done(&mut self) {
-        if let Step::Settling { victims, .. } = std::mem::take(&mut self.step) {
+        if let Step::Settling { victims, .. } | Step::Leaving { victims } = std::mem::take(&mut self.step) {
             self.marked
                 .retain(|uid| victims.iter().all(|victim| victim.uid != *uid));
         } else {
@@ -180,24 +199,21 @@ impl ScaleDown {
         {
             return Ok(Progress::HeldBack(HeldBack::BusyWorkers, again - now));
         }
-        let Some(pods) = pods::of(target.client, target.deployment).await? else {
+        let Some(pods) = target.pods().await? else {
             return Ok(Progress::HeldBack(HeldBack::RollingOut, ROLL_OUT_RETRY));
         };
-        match pods.len().cmp(&(target.current as usize)) {
+        let there = target.order.count(&pods);
+        match there.cmp(&target.current) {
             // Some are not even there yet, or never will be: nobody goes for these.
-            Ordering::Less => {
-                return Ok(Progress::Lower(
-                    target.to.max(pods.len().try_into().unwrap_or(u32::MAX)),
-                ));
-            }
+            Ordering::Less => return Ok(Progress::Lower(target.to.max(there))),
             Ordering::Equal => {}
             // The last change is still being carried out.
             Ordering::Greater => return Ok(Progress::Waiting(ASK_APART)),
         }
-        let count = pods.len().saturating_sub(target.to as usize);
+        let count = target.order.excess(&pods, target.to);
         self.asked_at = Some(now);
         self.step = Step::Asked;
-        let errand = Errand::Mark(plan_marks(&pods, count, target.mark));
+        let errand = Errand::Mark(plan_marks(&pods, count, target.order, target.mark));
         target.queues.send(target.pool, errand);
         Ok(Progress::Waiting(ANSWER_TIMEOUT))
     }
@@ -205,7 +221,11 @@ impl ScaleDown {
     async fn hear(&mut self, target: Target<'_>, view: &View, now: Instant) -> Result<Progress, Error> {
         let asked_at = self.asked_at.unwrap_or(now);
         match &view.marks {
-            Some(Ok(marks)) => self.choose(target, view, marks, now).await,
+            Some(Ok(marks)) if now < marks.at + MARKS_USABLE => self.choose(target, view, marks, now).await,
+            Some(Ok(_)) => {
+                self.step = Step::Idle;
+                self.ask(target, now).await
+            }
             Some(Err(error)) => {
                 self.step = Step::Idle;
                 Ok(Progress::HeldBack(
@@ -229,20 +249,22 @@ impl ScaleDown {
         now: Instant,
     ) -> Result<Progress, Error> {
         self.marked = marks.marked.iter().cloned().collect();
-        let Some(pods) = pods::of(target.client, target.deployment).await? else {
+        let Some(pods) = target.pods().await? else {
             self.abandon(target.client, target.queues, target.pool, view)
                 .await?;
             return Ok(Progress::HeldBack(HeldBack::RollingOut, ROLL_OUT_RETRY));
         };
-        let count = pods.len().saturating_sub(target.to as usize);
-        let victims = plan_victims(&pods, count, marks);
+        let count = target.order.excess(&pods, target.to);
+        let victims = plan_victims(&pods, count, target.order, marks);
         self.lift_all_but(&victims, target);
         if victims.is_empty() {
             self.step = Step::Idle;
             return Ok(Progress::HeldBack(HeldBack::BusyWorkers, ASK_APART));
         }
-        if victims.len() == pods.len() {
-            return Ok(Progress::Lower(0));
+        if victims.len() == pods.len() || target.order != Order::Costs {
+            let left = target.order.left(&pods, victims.len());
+            self.step = Step::Leaving { victims };
+            return Ok(Progress::Lower(left));
         }
         let until = now + SETTLE;
         self.step = Step::Settling {
@@ -257,7 +279,7 @@ impl ScaleDown {
     }
 
     async fn look_again(&mut self, target: Target<'_>, view: &View, now: Instant) -> Result<Progress, Error> {
-        let pods = pods::of(target.client, target.deployment).await?;
+        let pods = target.pods().await?;
         if let (
             Step::Settling {
                 victims, marks_at, ..
@@ -265,7 +287,7 @@ impl ScaleDown {
             Some(pods),
         ) = (&self.step, pods)
         {
-            let left = u32::try_from(pods.len().saturating_sub(victims.len())).unwrap_or(u32::MAX);
+            let left = target.order.left(&pods, victims.len());
             let fresh = now < *marks_at + MARKS_USABLE;
             let complete = pods.len() == target.current as usize;
             if fresh && complete && left >= target.to && would_go(&pods, victims) {

@@ -1,4 +1,4 @@
-//! The pods of a Deployment, and their deletion costs.
+//! The pods of a workload, and their deletion costs.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
@@ -7,12 +7,12 @@ use kube::{
 };
 use serde_json::json;
 
-use super::order::{self, DELETION_COST};
+use super::order::{self, DELETION_COST, Order};
 use crate::{
     PoolRef,
     error::{self, Error},
-    objects::{Deployment, Pod, ReplicaSet},
-    selector,
+    objects::{Pod, ReplicaSet},
+    targets::{Kind, Workload},
 };
 
 /// Lower than anybody would choose for a pod of their own.
@@ -22,28 +22,49 @@ const LEAVING: &str = "workerpool.dev/leaving";
 /// Who writes to pods.
 const FIELD_MANAGER: &str = "workerpool-operator/pods";
 
-/// The active pods of a Deployment, in the order of their deletion; `None` in the middle of a roll-out. By their owners:
+/// The active pods of a workload, in the order of their deletion; `None` in the middle of a roll-out. By their owners:
 /// other pods may bear the same labels.
-pub(super) async fn of(client: &Client, deployment: &Deployment) -> Result<Option<Vec<Pod>>, Error> {
-    if deployment.status.observed_generation < deployment.metadata.generation {
+pub(super) async fn of(
+    client: &Client,
+    kind: Kind,
+    workload: &Workload,
+    order: Order,
+) -> Result<Option<Vec<Pod>>, Error> {
+    if workload.status.observed_generation < workload.metadata.generation {
         return Ok(None);
     }
-    let namespace = deployment.namespace().ok_or(Error::Incomplete("namespace"))?;
-    let labelled = ListParams::default().labels(&selector::to_string(&deployment.spec.selector));
-
-    let sets: Api<ReplicaSet> = Api::namespaced(client.clone(), &namespace);
-    let mut sets = error::call("list ReplicaSets", sets.list(&labelled)).await?.items;
-    sets.retain(|set| set.spec.replicas != Some(0) && is_owned(set.owner_references(), deployment.uid()));
-    if sets.len() > 1 {
-        return Ok(None);
-    }
+    let namespace = workload.namespace().ok_or(Error::Incomplete("namespace"))?;
+    let labelled = ListParams::default().labels(&workload.selector());
+    let owner = match kind {
+        Kind::Deployment => match revisions(client, &namespace, &labelled, workload)
+            .await?
+            .as_slice()
+        {
+            [] => return Ok(Some(Vec::new())),
+            [set] => set.uid(),
+            _ => return Ok(None),
+        },
+        Kind::ReplicaSet | Kind::StatefulSet => workload.uid(),
+    };
     let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
     let mut pods = error::call("list pods", pods.list(&labelled)).await?.items;
-    pods.retain(|pod| {
-        order::is_active(pod) && sets.iter().any(|set| is_owned(pod.owner_references(), set.uid()))
-    });
-    order::sort(&mut pods);
+    pods.retain(|pod| order::is_active(pod) && is_owned(pod.owner_references(), owner.as_ref()));
+    order.sort(&mut pods);
     Ok(Some(pods))
+}
+
+/// The ReplicaSets of a Deployment that should have pods: several in the middle of a roll-out.
+async fn revisions(
+    client: &Client,
+    namespace: &str,
+    labelled: &ListParams,
+    deployment: &Workload,
+) -> Result<Vec<ReplicaSet>, Error> {
+    let sets: Api<ReplicaSet> = Api::namespaced(client.clone(), namespace);
+    let mut sets = error::call("list ReplicaSets", sets.list(labelled)).await?.items;
+    let uid = deployment.uid();
+    sets.retain(|set| set.spec.replicas != Some(0) && is_owned(set.owner_references(), uid.as_ref()));
+    Ok(sets)
 }
 
 /// Lets a pod go before others.
@@ -97,8 +118,8 @@ async fn patch(
     }
 }
 
-fn is_owned(owners: &[OwnerReference], uid: Option<String>) -> bool {
+fn is_owned(owners: &[OwnerReference], uid: Option<&String>) -> bool {
     owners
         .iter()
-        .any(|owner| owner.controller == Some(true) && Some(&owner.uid) == uid.as_ref())
+        .any(|owner| owner.controller == Some(true) && Some(&owner.uid) == uid)
 }

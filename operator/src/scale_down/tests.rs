@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::*;
-use crate::{objects::Pod, queues::MarkPods};
+use crate::queues::MarkPods;
 
 fn pod(name: &str, phase: &str, ready: bool, cost: i32) -> Pod {
     serde_json::from_value(json!({
@@ -47,9 +47,15 @@ fn names(victims: &[Victim]) -> Vec<&str> {
 #[test]
 fn idle_pods_go_and_busy_ones_stay() {
     let pods = sorted(vec![ready("a"), ready("b"), ready("c")]);
-    assert_eq!(names(&plan_victims(&pods, 2, &marks(&["b", "c"]))), ["b", "c"]);
-    assert_eq!(names(&plan_victims(&pods, 1, &marks(&["b", "c"]))), ["b"]);
-    assert!(plan_victims(&pods, 2, &marks(&[])).is_empty());
+    assert_eq!(
+        names(&plan_victims(&pods, 2, Order::Costs, &marks(&["b", "c"]))),
+        ["b", "c"]
+    );
+    assert_eq!(
+        names(&plan_victims(&pods, 1, Order::Costs, &marks(&["b", "c"]))),
+        ["b"]
+    );
+    assert!(plan_victims(&pods, 2, Order::Costs, &marks(&[])).is_empty());
 }
 
 #[test]
@@ -59,18 +65,24 @@ fn busy_pod_that_is_not_ready_blocks_all_others_as_kubernetes_would_take_it_firs
         pod("busy", "Running", false, 0),
         pod("new", "Pending", false, 0),
     ]);
-    assert_eq!(names(&plan_victims(&pods, 3, &marks(&["idle", "new"]))), ["new"]);
+    assert_eq!(
+        names(&plan_victims(&pods, 3, Order::Costs, &marks(&["idle", "new"]))),
+        ["new"]
+    );
 }
 
 #[test]
 fn pending_pods_use_up_the_count_first() {
     let pods = sorted(vec![ready("a"), pod("new", "Pending", false, 0)]);
-    let asked = plan_marks(&pods, 1, Mark::Quiet);
+    let asked = plan_marks(&pods, 1, Order::Costs, Mark::Quiet);
     assert_eq!(
         (asked.first, asked.others),
         (vec!["new".to_owned()], vec!["a".to_owned()])
     );
-    assert_eq!(names(&plan_victims(&pods, 1, &marks(&["new"]))), ["new"]);
+    assert_eq!(
+        names(&plan_victims(&pods, 1, Order::Costs, &marks(&["new"]))),
+        ["new"]
+    );
 }
 
 #[test]
@@ -112,5 +124,66 @@ fn count_is_lowered_only_when_kubernetes_would_take_exactly_the_victims() {
     assert!(
         !would_go(&preferred, &victims(&["a", "gone"])),
         "a victim is gone already"
+    );
+}
+
+const FROM_ZERO: Order = Order::Ordinals { start: 0 };
+
+fn numbered(numbers: &[u32]) -> Vec<Pod> {
+    let mut pods: Vec<_> = numbers
+        .iter()
+        .map(|number| ready(&format!("web-{number}")))
+        .collect();
+    FROM_ZERO.sort(&mut pods);
+    pods
+}
+
+#[test]
+fn highest_ordinals_go_by_number_whatever_their_class_and_cost() {
+    let mut pods = numbered(&[2, 10, 9]);
+    pods.push(pod("web-0", "Pending", false, -1_000_000));
+    FROM_ZERO.sort(&mut pods);
+    let all: Vec<_> = pods
+        .iter()
+        .filter_map(|pod| pod.metadata.name.as_deref())
+        .collect();
+    assert_eq!(all, ["web-10", "web-9", "web-2", "web-0"]);
+
+    let asked = plan_marks(&pods, 2, FROM_ZERO, Mark::Drain);
+    assert_eq!(
+        (asked.first, asked.others),
+        (vec!["web-10".to_owned(), "web-9".to_owned()], Vec::new())
+    );
+}
+
+#[test]
+fn busy_highest_ordinal_keeps_all_below_it() {
+    let pods = numbered(&[0, 1, 2]);
+    let victims = |idle: &[&str]| plan_victims(&pods, 2, FROM_ZERO, &marks(idle));
+    assert!(victims(&["web-0", "web-1"]).is_empty());
+    assert_eq!(names(&victims(&["web-2"])), ["web-2"]);
+    assert_eq!(names(&victims(&["web-1", "web-2"])), ["web-2", "web-1"]);
+}
+
+#[test]
+fn count_of_numbered_pods_follows_their_numbers_and_not_how_many_there_are() {
+    // 2 is being made anew: with 3 replicas 3 would go, which may be busy.
+    let pods = numbered(&[0, 1, 3]);
+    assert_eq!(FROM_ZERO.count(&pods), 4);
+    assert_eq!(FROM_ZERO.excess(&pods, 2), 1);
+    assert_eq!(FROM_ZERO.left(&pods, 1), 3);
+    assert_eq!(FROM_ZERO.left(&pods, 2), 1);
+    assert_eq!(FROM_ZERO.count(&[]), 0);
+
+    let from_five = Order::Ordinals { start: 5 };
+    let mut pods = numbered(&[5, 6, 7]);
+    from_five.sort(&mut pods);
+    assert_eq!(
+        (
+            from_five.count(&pods),
+            from_five.excess(&pods, 1),
+            from_five.left(&pods, 2)
+        ),
+        (3, 2, 1)
     );
 }

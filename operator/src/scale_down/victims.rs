@@ -2,7 +2,7 @@
 
 use kube::ResourceExt;
 
-use super::order::{Class, rank};
+use super::order::{Class, Order, rank};
 use crate::{
     objects::Pod,
     queues::{MarkPods, Marks},
@@ -28,8 +28,12 @@ impl Victim {
 
 /// What to ask for, so that `count` pods can go. `pods` in the order of their deletion.
 #[must_use]
-pub fn plan_marks(pods: &[Pod], count: usize, mark: queue::Mark) -> MarkPods {
-    let (ready, first): (Vec<_>, Vec<_>) = pods.iter().partition(|pod| Class::of(pod) == Class::Ready);
+pub fn plan_marks(pods: &[Pod], count: usize, order: Order, mark: queue::Mark) -> MarkPods {
+    let (ready, first): (Vec<_>, Vec<_>) = match order {
+        Order::Costs => pods.iter().partition(|pod| Class::of(pod) == Class::Ready),
+        // No preference helps.
+        Order::Ordinals { .. } => (Vec::new(), pods.iter().take(count).collect()),
+    };
     let uids = |pods: Vec<&Pod>| pods.into_iter().filter_map(ResourceExt::uid).collect();
     MarkPods {
         count,
@@ -42,7 +46,7 @@ pub fn plan_marks(pods: &[Pod], count: usize, mark: queue::Mark) -> MarkPods {
 /// The pods that can go now, at most `count`: the ones that are marked and hold nothing. A pod that Kubernetes would take
 /// before them and that may hold something blocks all that come after it. `pods` in the order of their deletion.
 #[must_use]
-pub fn plan_victims(pods: &[Pod], count: usize, marks: &Marks) -> Vec<Victim> {
+pub fn plan_victims(pods: &[Pod], count: usize, order: Order, marks: &Marks) -> Vec<Victim> {
     let idle = |pod: &Pod| pod.uid().is_some_and(|uid| marks.idle.contains(&uid));
     let mut victims = Vec::new();
     for pod in pods {
@@ -51,7 +55,7 @@ pub fn plan_victims(pods: &[Pod], count: usize, marks: &Marks) -> Vec<Victim> {
         }
         if idle(pod) {
             victims.push(Victim::new(pod));
-        } else if Class::of(pod) < Class::Ready {
+        } else if order != Order::Costs || Class::of(pod) < Class::Ready {
             break;
         }
     }

@@ -1,6 +1,7 @@
 //! An API server that writes down what it is asked.
 
 use std::{
+    collections::HashMap,
     future::Future,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -37,6 +38,8 @@ struct Inner {
     calls: Vec<Call>,
     pods: Vec<Value>,
     replica_sets: Vec<Value>,
+    /// What is answered at these paths.
+    documents: HashMap<String, Value>,
     /// Calls whose path ends so are refused with this code, once each.
     refusals: Vec<(&'static str, u16)>,
 }
@@ -65,6 +68,12 @@ impl ApiServer {
         let mut inner = self.0.lock().unwrap();
         inner.replica_sets = replica_sets;
         inner.pods = pods;
+    }
+
+    /// What is answered at a path.
+    pub(crate) fn answer_at(&self, path: &str, document: Value) {
+        let documents = &mut self.0.lock().unwrap().documents;
+        documents.insert(path.to_owned(), document);
     }
 
     /// All calls so far, events aside, which are published by the way.
@@ -125,6 +134,11 @@ impl ApiServer {
             let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code,
                 "message": "refused by the test", "reason": "Test"});
             return respond(code, &status);
+        }
+        if parts.method == Method::GET
+            && let Some(document) = inner.documents.get(&path)
+        {
+            return respond(200, document);
         }
         let answer = match path.rsplit('/').next().unwrap_or_default() {
             "replicasets" => list(&inner.replica_sets),

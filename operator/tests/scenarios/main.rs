@@ -9,4 +9,5 @@ mod lowering;
 mod refusing;
 mod reporting;
 mod restoring;
+mod targets;
 mod world;

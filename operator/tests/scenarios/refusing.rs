@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use kube::runtime::{controller::Action, watcher};
+use operator::autoscalers::Autoscaler;
 use serde_json::json;
 
 use super::world::World;
@@ -60,24 +61,13 @@ async fn target_with_an_autoscaler_is_refused() {
     let world = World::with_pool(json!({"scaleTargetRef": {"name": "web"}})).beside("web", 1);
     let autoscaler = serde_json::from_value(json!({
         "metadata": {"namespace": "default", "name": "hpa"},
-        "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "web"}},
-    }))
-    .unwrap();
-    let events = futures::stream::iter([Ok(watcher::Event::Apply(autoscaler))]);
-    world.ctx.autoscalers.clone().follow(events, |_, _| {}).await;
+        "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}},
+    }));
+    let event: watcher::Event<Autoscaler> = watcher::Event::Apply(autoscaler.unwrap());
+    world.hear_of(event).await;
     assert_eq!(
         refused(&world).await,
-        "TargetAutoscaled: the HorizontalPodAutoscaler hpa scales this Deployment already"
-    );
-}
-
-#[tokio::test]
-async fn target_of_another_kind_is_refused() {
-    let world = World::with_pool(json!({"scaleTargetRef": {"kind": "StatefulSet", "name": "db"}}));
-    let refusal = refused(&world).await;
-    assert!(
-        refusal.starts_with("TargetKindNotSupported: apps/v1/StatefulSet"),
-        "{refusal}"
+        "TargetAutoscaled: the HorizontalPodAutoscaler hpa scales the Deployment web already; delete it, or this pool"
     );
 }
 

@@ -11,17 +11,17 @@ use futures::{Stream, StreamExt};
 use kube::runtime::{controller::Action, reflector, reflector::store::Writer, watcher};
 use operator::{
     PoolRef,
-    autoscalers::Autoscalers,
+    autoscalers::{Autoscalers, Scaler},
     context::{Context, Memories},
     deployment::{Inputs, build_deployment},
     error::Error,
     events::Events,
     leader::Leadership,
     metrics::Metrics,
-    objects::Deployment,
     queues::Queues,
     reconcile::reconcile,
     source,
+    targets::{Kind, Kinds, Workload, Workloads, Writers},
     watches::{self, Watches},
 };
 use prometheus_client::registry::Registry;
@@ -39,7 +39,7 @@ pub(crate) struct World {
     pub(crate) ctx: Arc<Context>,
     pub(crate) pool: Arc<WorkerPool>,
     pools: Writer<WorkerPool>,
-    deployments: Writer<Deployment>,
+    workloads: Writers,
     wakes: Pin<Box<dyn Stream<Item = PoolRef> + Send>>,
 }
 
@@ -49,7 +49,7 @@ impl World {
         let redis = RedisServer::start().unwrap();
         let (api, client) = ApiServer::start();
         let (pools_reader, mut pools) = reflector::store();
-        let (deployments_reader, mut deployments) = reflector::store();
+        let (workloads_reader, mut workloads) = Workloads::new();
         let metrics = Arc::new(Metrics::register(&mut Registry::default()));
         let (queues, wakes) = Queues::new(Leadership::permanent(1));
         let pool = pool("hw7", &redis, spec, "2026-01-02T00:00:00Z");
@@ -61,17 +61,21 @@ impl World {
             pools.apply_watcher_event(&event);
         }
         for event in [watcher::Event::Init, watcher::Event::InitDone] {
-            deployments.apply_watcher_event(&event);
+            for workloads in &mut workloads {
+                workloads.apply_watcher_event(&event);
+            }
         }
         let watches = Watches::default();
-        for kind in [watches::POOLS, watches::DEPLOYMENTS] {
+        let others = [watches::POOLS, watches::AUTOSCALERS, watches::SCALED_OBJECTS];
+        for kind in others.into_iter().chain(Kind::ALL.map(Kind::names)) {
             watches.heard::<()>(kind, &Ok(watcher::Event::InitDone));
         }
         let ctx = Arc::new(Context {
             events: Events::start(client.clone(), Arc::clone(&metrics), "test", 1000),
             client,
             pools: pools_reader,
-            deployments: deployments_reader,
+            workloads: workloads_reader,
+            kinds: Kinds::default(),
             watches,
             queues,
             leadership: Leadership::permanent(1),
@@ -88,7 +92,7 @@ impl World {
             ctx,
             pool: Arc::new(pool),
             pools,
-            deployments,
+            workloads,
             wakes: wakes.boxed(),
         }
     }
@@ -110,26 +114,30 @@ impl World {
         };
         let mut deployment = serde_json::to_value(build_deployment(&self.pool, inputs)).unwrap();
         deployment["metadata"]["uid"] = json!("deployment");
-        self.show(deployment, replicas, "2000");
+        self.show(Kind::Deployment, deployment, replicas);
     }
 
     /// A Deployment that is not the pool's own.
-    pub(crate) fn beside(mut self, name: &str, replicas: u32) -> Self {
-        let deployment = json!({
+    pub(crate) fn beside(self, name: &str, replicas: u32) -> Self {
+        self.beside_a(Kind::Deployment, name, replicas)
+    }
+
+    /// Something that is not the pool's own.
+    pub(crate) fn beside_a(mut self, kind: Kind, name: &str, replicas: u32) -> Self {
+        let workload = json!({
             "metadata": {"name": name, "namespace": "default", "uid": "deployment"},
             "spec": {"selector": {"matchLabels": {"app": name}}},
         });
-        self.show(deployment, replicas, "2000");
+        self.show(kind, workload, replicas);
         self
     }
 
-    fn show(&mut self, mut deployment: Value, replicas: u32, version: &str) {
-        deployment["metadata"]["resourceVersion"] = json!(version);
-        deployment["spec"]["replicas"] = json!(replicas);
-        deployment["status"] = json!({"replicas": replicas, "readyReplicas": replicas});
-        let deployment: Deployment = serde_json::from_value(deployment).unwrap();
-        self.deployments
-            .apply_watcher_event(&watcher::Event::Apply(deployment));
+    fn show(&mut self, kind: Kind, mut workload: Value, replicas: u32) {
+        workload["metadata"]["resourceVersion"] = json!("2000");
+        workload["spec"]["replicas"] = json!(replicas);
+        workload["status"] = json!({"replicas": replicas, "readyReplicas": replicas});
+        let workload: Workload = serde_json::from_value(workload).unwrap();
+        self.workloads[kind as usize].apply_watcher_event(&watcher::Event::Apply(workload));
     }
 
     /// So many jobs by a foreign program.
@@ -185,6 +193,13 @@ impl World {
         self.pools
             .apply_watcher_event(&watcher::Event::Apply(pool.clone()));
         self.ctx.claims().set(pool);
+    }
+
+    /// Shows the watch on autoscalers, or on ScaledObjects, an event.
+    pub(crate) async fn hear_of<K: Scaler>(&self, event: watcher::Event<K>) {
+        let events = futures::stream::iter([Ok(event)]);
+        let autoscalers = self.ctx.autoscalers.clone();
+        autoscalers.follow(events, |_| {}, |_| {}).await;
     }
 
     /// Another pool with this spec, on the same Redis.
