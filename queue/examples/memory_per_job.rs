@@ -15,21 +15,7 @@ const JOBS: usize = 100_000;
 const AT_ONCE: usize = 1_000;
 const KIB: usize = 1_024;
 
-/// Jobs as our API submits them, made on the server's side.
-const FILL: &str = r"
-    for i = 1, tonumber(ARGV[1]) do
-        local number = tonumber(ARGV[2]) + i
-        local id = string.format('%08x-0000-4000-8000-%012d', (number * 2654435761) % 4294967296, number)
-        redis.call('SELECT', 3)
-        redis.call('HSET', 'job.' .. id, 'id', id, 'status', 'submitted', 'start', 'go!', 'end', 'stop!')
-        redis.call('SELECT', 2)
-        redis.call('ZADD', KEYS[2], string.format('%.0f', 1700000000000000 + number), id)
-        redis.call('RPUSH', KEYS[1], '\128\2X\36\0\0\0' .. id .. 'q\0.')
-        if ARGV[3] ~= '' then
-            redis.call('HSET', KEYS[3], id, cmsgpack.pack({ payload = true }))
-            redis.call('HSET', KEYS[4], id, ARGV[3])
-        end
-    end";
+const FILL: &str = include_str!("fill.lua");
 
 #[tokio::main]
 async fn main() -> Result<()> {

@@ -11,7 +11,7 @@ use std::io::Write;
 
 use anyhow::{Context, Result, ensure};
 use queue::{
-    Claimed, Consumer, Ended, Ending, Identity, JobId, NewJob, Nonce, Producer, Queue, Terms, Token,
+    Claimed, Claims, Consumer, Ended, Ending, Identity, JobId, NewJob, Nonce, Producer, Queue, Terms, Token,
     test_server::RedisServer,
 };
 
@@ -23,16 +23,7 @@ const WORKERS: [usize; 2] = [1, 1_000];
 const JOBS: usize = 10_000;
 const MAX_ROUNDS: usize = 500;
 
-/// Puts jobs `from` to `to` in on the server's side, which is many times faster than through a producer.
-const FILL: &str = r"
-    for i = tonumber(ARGV[1]), tonumber(ARGV[2]) do
-        local id = string.format('00000000-0000-4000-8000-%012d', i)
-        redis.call('SELECT', 3)
-        redis.call('HSET', 'job.' .. id, 'id', id, 'status', 'submitted', 'start', 'go!', 'end', 'stop!')
-        redis.call('SELECT', 2)
-        redis.call('ZADD', KEYS[2], string.format('%.0f', 1700000000000000 + i), id)
-        redis.call('RPUSH', KEYS[1], '\128\2X\36\0\0\0' .. id .. 'q\0.')
-    end";
+const FILL: &str = include_str!("fill.lua");
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -53,6 +44,7 @@ async fn main() -> Result<()> {
         "give back",
         "finish",
         "claim + finish",
+        "turn",
     ] {
         write!(out, " {name:>15}")?;
     }
@@ -126,30 +118,31 @@ impl Bed {
     fn fill(&mut self, jobs: usize) -> Result<()> {
         const AT_ONCE: usize = 10_000;
         while self.filled < jobs {
-            let to = jobs.min(self.filled + AT_ONCE);
+            let more = AT_ONCE.min(jobs - self.filled);
             redis::cmd("EVAL")
                 .arg(FILL)
-                .arg(2)
+                .arg(4)
                 .arg("hotqueue:queue")
-                .arg("workerpool:queue:index")
-                .arg(self.filled + 1)
-                .arg(to)
+                .arg(&["index", "records", "payloads"].map(|key| format!("workerpool:queue:{key}")))
+                .arg(more)
+                .arg(self.filled)
+                .arg("")
                 .query::<()>(&mut self.raw)?;
-            self.filled = to;
+            self.filled += more;
         }
         Ok(())
     }
 
-    /// The cost of a job in submit, claim, renew, give back, finish, and claim and finish together, at so many a
-    /// call.
-    async fn measure(&mut self, batch: usize) -> Result<[Cost; 6]> {
+    /// The cost of a job in submit, claim, renew, give back, finish, claim and finish together, and a turn, which does
+    /// both in one call; at so many a call.
+    async fn measure(&mut self, batch: usize) -> Result<[Cost; 7]> {
         let mut rows = Vec::new();
         let rounds = (JOBS / batch).min(MAX_ROUNDS);
         for round in 0..rounds {
             let worker = self.workers[round % self.workers.len()].clone();
             // As many as are taken below, so that the depth stays what it is.
             let before = self.spent()?;
-            self.submit(2 * batch).await?;
+            self.submit(3 * batch).await?;
             let submitted = self.spent()?;
             let held = claim(&worker, batch).await?;
             let claimed = self.spent()?;
@@ -159,24 +152,27 @@ impl Bed {
             let begun = self.spent()?;
             worker.renew(&held).await?;
             let renewed = self.spent()?;
+            let held = turn(&worker, held).await?;
+            let turned = self.spent()?;
             worker.give_back(&held).await?;
             let returned = self.spent()?;
             finish(&worker, claim(&worker, batch).await?).await?;
             let claim_and_finish = finished - submitted;
             rows.push(
                 [
-                    (submitted - before) / 2.0,
+                    (submitted - before) / 3.0,
                     claimed - submitted,
                     renewed - begun,
-                    returned - renewed,
+                    returned - turned,
                     finished - claimed,
                     claim_and_finish,
+                    turned - renewed,
                 ]
                 .map(|time| time / batch as f64),
             );
         }
         Ok(std::array::from_fn(|script| {
-            let mut costs: Vec<_> = rows.iter().map(|row: &[f64; 6]| row[script]).collect();
+            let mut costs: Vec<_> = rows.iter().map(|row: &[f64; 7]| row[script]).collect();
             costs.sort_by(f64::total_cmp);
             Cost {
                 least: costs[0],
@@ -213,7 +209,32 @@ impl Bed {
 }
 
 async fn claim(worker: &Consumer, jobs: usize) -> Result<Vec<(JobId, Token)>> {
-    let claims = worker.claim(&Nonce::fresh(), jobs).await?;
+    taken(worker.claim(&Nonce::fresh(), jobs).await?, jobs)
+}
+
+async fn finish(worker: &Consumer, held: Vec<(JobId, Token)>) -> Result<()> {
+    worker.finish(&complete(held)).await?;
+    Ok(())
+}
+
+/// Finishes them and claims as many.
+async fn turn(worker: &Consumer, held: Vec<(JobId, Token)>) -> Result<Vec<(JobId, Token)>> {
+    let jobs = held.len();
+    let (_, claims) = worker.turn(&complete(held), &Nonce::fresh(), jobs).await?;
+    taken(claims, jobs)
+}
+
+fn complete(held: Vec<(JobId, Token)>) -> Vec<Ended> {
+    let how = Ending::Complete { result: None };
+    let end = |(id, token)| Ended {
+        id,
+        token,
+        how: how.clone(),
+    };
+    held.into_iter().map(end).collect()
+}
+
+fn taken(claims: Claims, jobs: usize) -> Result<Vec<(JobId, Token)>> {
     ensure!(
         claims.jobs.len() == jobs,
         "{} of {jobs} claimed",
@@ -221,16 +242,4 @@ async fn claim(worker: &Consumer, jobs: usize) -> Result<Vec<(JobId, Token)>> {
     );
     let pair = |claimed: Claimed| (claimed.job.id, claimed.token);
     Ok(claims.jobs.into_iter().map(pair).collect())
-}
-
-async fn finish(worker: &Consumer, held: Vec<(JobId, Token)>) -> Result<()> {
-    let how = Ending::Complete { result: None };
-    let end = |(id, token)| Ended {
-        id,
-        token,
-        how: how.clone(),
-    };
-    let ended: Vec<_> = held.into_iter().map(end).collect();
-    worker.finish(&ended).await?;
-    Ok(())
 }

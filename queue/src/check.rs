@@ -16,7 +16,7 @@ use crate::{
     scripts::{
         self, Beat, CancelJob, Claim, DeleteDead, Deregister, FindForeign, FinishJobs, Get, GetDetails,
         GetResult, GetStates, GiveBack, List, ListDead, LookOver, MarkPods, Marking, Purge, Renew, Report,
-        RetryDead, Scratch, Sight, Step, Submit, TakeChanged, TickQueue, Workers,
+        RetryDead, Scratch, Sight, Step, Submit, TakeChanged, TakeTurn, TickQueue, Workers,
     },
 };
 
@@ -115,7 +115,11 @@ impl Trial {
             lease,
         });
         self.call(&GiveBack(&held[0]));
-        self.call(&claim(&claims[1]));
+        let ended = ended_of(&held[0]);
+        self.call(&TakeTurn {
+            finish: FinishJobs { ended: &ended, retry },
+            claim: claim(&claims[1]),
+        });
         let report = held[1]
             .clone()
             .map(|(id, token)| (id, token, Progress::default()));
@@ -128,14 +132,7 @@ impl Trial {
             retention: Retention::default(),
             limit: 1,
         });
-        let [(id, token)] = held[1].clone();
-        let ended = [Ended {
-            id,
-            token,
-            how: Ending::Complete {
-                result: Some(JobResult::kept(String::new(), Vec::new())),
-            },
-        }];
+        let ended = ended_of(&held[1]);
         self.call(&GetResult(&job.id));
         self.call(&GetStates(std::slice::from_ref(&job.id)));
         self.call(&TakeChanged { limit: 1 });
@@ -201,4 +198,15 @@ impl Trial {
             ))),
         }
     }
+}
+
+/// That the job is complete, and gave something.
+fn ended_of([(id, token)]: &[(JobId, Token); 1]) -> [Ended; 1] {
+    [Ended {
+        id: id.clone(),
+        token: token.clone(),
+        how: Ending::Complete {
+            result: Some(JobResult::kept(String::new(), Vec::new())),
+        },
+    }]
 }

@@ -1,6 +1,7 @@
 //! Takes jobs for as long as there are slots for them.
 
 use std::{
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,6 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     attempt::{self, Verdict},
+    endings::{Batch, InTurn},
     handler::Handler,
     held::Hold,
     outage::Waits,
@@ -30,10 +32,36 @@ pub(crate) struct Claimer<H> {
     shared: Arc<Shared<H>>,
     job_timeout: Option<Duration>,
     slots: Arc<Semaphore>,
-    /// The most that one claim asks for.
+    /// The most that one call asks for.
     most: usize,
     /// The jobs that run.
     running: TaskTracker,
+}
+
+/// The call that takes jobs. It stays the same until it is answered: whatever an error says, one of those before it may
+/// have been carried out.
+#[derive(Debug)]
+struct Call {
+    nonce: Nonce,
+    /// It failed, and asked for so many jobs.
+    unanswered: Option<usize>,
+}
+
+impl Call {
+    fn new() -> Self {
+        Self {
+            nonce: Nonce::fresh(),
+            unanswered: None,
+        }
+    }
+}
+
+/// Where jobs can be put that are taken.
+#[derive(Debug)]
+struct Room<'a> {
+    /// What ends is told in the same call, and gives its slots too.
+    in_turn: Option<InTurn<'a>>,
+    slots: OwnedSemaphorePermit,
 }
 
 /// What to do before the next claim.
@@ -72,46 +100,65 @@ impl<H: Handler> Claimer<H> {
             return;
         }
         let mut waits = Waits::new();
-        let mut nonce = Nonce::fresh();
+        let mut call = Call::new();
         loop {
-            let free_slots = async {
-                let slots = self.free_slots().await;
-                self.shared.handler.ready().await;
-                slots
-            };
-            let free_slots = self.shared.progress.claims.rest(free_slots);
-            let Some(Some(slots)) = stop.run_until_cancelled(free_slots).await else {
+            let room = self.shared.progress.claims.rest(self.room(&call));
+            let Some(Some(room)) = stop.run_until_cancelled(room).await else {
                 return;
             };
-
             // Never dropped half-way, not even to stop: jobs could have been taken that nobody knows of.
-            let begun = Instant::now();
-            let pause = match self.shared.consumer.claim(&nonce, slots.num_permits()).await {
-                Ok(claims) => {
-                    self.shared
-                        .metrics
-                        .claim_seconds
-                        .observe(begun.elapsed().as_secs_f64());
-                    self.heard();
-                    waits.reset();
-                    nonce = Nonce::fresh();
-                    self.start(claims, slots, stop)
-                }
-                Err(error) => {
-                    self.shared.progress.claims.failed(&error);
-                    self.shared.outage.failed("claim", &error);
-                    if !error.is_ambiguous() {
-                        nonce = Nonce::fresh();
-                    }
-                    Pause::For(waits.next())
-                }
-            };
+            let pause = self.call(&mut call, room, &mut waits, stop).await;
             if stop
                 .run_until_cancelled(self.pause(pause, &mut waits))
                 .await
                 .is_none()
             {
                 return;
+            }
+        }
+    }
+
+    /// Tells what has ended and takes jobs.
+    async fn call(
+        &self,
+        call: &mut Call,
+        room: Room<'_>,
+        waits: &mut Waits,
+        stop: &CancellationToken,
+    ) -> Pause {
+        let Room { in_turn, mut slots } = room;
+        let batch = match &in_turn {
+            Some(in_turn) => in_turn.take().await,
+            None => Batch::default(),
+        };
+        let name = if batch.is_empty() { "claim" } else { "turn" };
+        let most = (slots.num_permits() + batch.len()).min(self.most);
+        if most == 0 {
+            return Pause::None;
+        }
+        let begun = Instant::now();
+        match batch.tell_and_claim(&self.shared, &call.nonce, most).await {
+            Ok((answers, claims)) => {
+                self.shared
+                    .metrics
+                    .claim_seconds
+                    .observe(begun.elapsed().as_secs_f64());
+                self.heard();
+                waits.reset();
+                *call = Call::new();
+                for slot in batch.end(answers, &self.shared) {
+                    slots.merge(slot);
+                }
+                self.start(claims, slots, stop)
+            }
+            Err(error) => {
+                self.shared.progress.claims.failed(&error);
+                self.shared.outage.failed(name, &error);
+                call.unanswered = Some(most);
+                if let Some(in_turn) = in_turn {
+                    in_turn.leave(batch);
+                }
+                Pause::For(waits.next())
             }
         }
     }
@@ -128,16 +175,46 @@ impl<H: Handler> Claimer<H> {
         tracing::info!("ready for jobs");
     }
 
-    /// As many free slots as one claim asks for, once there is one. `None` never happens while the semaphore lives.
-    async fn free_slots(&self) -> Option<OwnedSemaphorePermit> {
-        let mut slots = Arc::clone(&self.slots).acquire_owned().await.ok()?;
-        let others = self.slots.available_permits().min(self.most.saturating_sub(1));
-        let others = u32::try_from(others).unwrap_or(u32::MAX);
-        // Only this loop takes slots, so those that were free still are.
-        if let Ok(others) = Arc::clone(&self.slots).try_acquire_many_owned(others) {
-            slots.merge(others);
+    /// Waits until there is a slot for a job, or one will be as soon as an ending is told; and until work can be done.
+    /// `None` never happens while the semaphore lives.
+    async fn room(&self, call: &Call) -> Option<Room<'_>> {
+        let endings = &self.shared.endings;
+        if let Some(slots) = call.unanswered {
+            // What it was given, if it was carried out, must find its slots. Those that it would have freed are
+            // free when their endings are told alone.
+            let slots = self.slots(slots).await?;
+            self.shared.handler.ready().await;
+            return Some(Room { in_turn: None, slots });
         }
-        Some(slots)
+        let mut in_turn = endings.in_turn();
+        let first = tokio::select! {
+            biased;
+            first = self.slots(1) => first?,
+            () = in_turn.some() => self.slots(0).await?,
+        };
+        let mut ready = pin!(self.shared.handler.ready());
+        if futures::poll!(&mut ready).is_pending() {
+            // What has ended does not wait for that.
+            drop(in_turn);
+            ready.await;
+            in_turn = endings.in_turn();
+        }
+        let mut slots = first;
+        // Only this loop takes slots, so those that are free stay so.
+        let others = self
+            .slots
+            .available_permits()
+            .min(self.most - slots.num_permits());
+        slots.merge(self.slots(others).await?);
+        Some(Room {
+            in_turn: Some(in_turn),
+            slots,
+        })
+    }
+
+    async fn slots(&self, slots: usize) -> Option<OwnedSemaphorePermit> {
+        let slots = u32::try_from(slots).unwrap_or(u32::MAX);
+        Arc::clone(&self.slots).acquire_many_owned(slots).await.ok()
     }
 
     fn start(&self, claims: Claims, mut slots: OwnedSemaphorePermit, stop: &CancellationToken) -> Pause {

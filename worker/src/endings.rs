@@ -1,13 +1,14 @@
-//! Tells Redis how attempts ended: all that ended meanwhile in one call, one that ended alone at once.
+//! Tells Redis how attempts ended: all that ended meanwhile in one call, one that ended alone at once; and in the call
+//! that takes the next jobs, if there is one about to be made.
 
-use std::convert::Infallible;
+use std::{
+    convert::Infallible,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
-use queue::{Consumer, Ended, Ending, Finish};
+use queue::{Claims, Consumer, Ended, Ending, Finish, Nonce};
 use tokio::{
-    sync::{
-        OwnedSemaphorePermit,
-        mpsc::{self, UnboundedReceiver, UnboundedSender},
-    },
+    sync::{Notify, OwnedSemaphorePermit},
     task::yield_now,
     time::sleep,
 };
@@ -19,13 +20,25 @@ use crate::{held::Hold, outage::Waits, run::Shared};
 /// outage must not cost work that was done.
 #[derive(Debug)]
 pub(crate) struct Endings {
-    sender: UnboundedSender<Untold>,
+    waiting: Mutex<Waiting>,
+    /// For [`tell`]: it has something to do.
+    alone: Notify,
+    /// For who takes the next jobs: something ended.
+    in_turn: Notify,
     untold: TaskTracker,
+}
+
+/// What nobody has begun to tell yet: never more than there are slots.
+#[derive(Debug, Default)]
+struct Waiting {
+    endings: Vec<Untold>,
+    /// Who takes the next jobs will tell them by the way.
+    in_turn: bool,
 }
 
 /// How an attempt ended, which Redis does not know yet.
 #[derive(Debug)]
-pub(crate) struct Untold {
+struct Untold {
     ended: Ended,
     keeps: Keeps,
 }
@@ -34,17 +47,20 @@ pub(crate) struct Untold {
 #[derive(Debug)]
 struct Keeps {
     _hold: Hold,
-    _slot: OwnedSemaphorePermit,
+    slot: OwnedSemaphorePermit,
     _token: TaskTrackerToken,
 }
 
 impl Endings {
-    /// And where [`tell`] takes them out. There are never more in between than slots.
-    pub(crate) fn new() -> (Self, UnboundedReceiver<Untold>) {
-        let (sender, receiver) = mpsc::unbounded_channel();
+    pub(crate) fn new() -> Self {
         let untold = TaskTracker::new();
         untold.close();
-        (Self { sender, untold }, receiver)
+        Self {
+            waiting: Mutex::default(),
+            alone: Notify::new(),
+            in_turn: Notify::new(),
+            untold,
+        }
     }
 
     pub(crate) fn take_in(&self, how: Ending, hold: Hold, slot: OwnedSemaphorePermit) {
@@ -55,34 +71,122 @@ impl Endings {
         };
         let keeps = Keeps {
             _hold: hold,
-            _slot: slot,
+            slot,
             _token: self.untold.token(),
         };
-        // Fails only when the worker is gone; then the reaper has the job.
-        let _ = self.sender.send(Untold { ended, keeps });
+        let mut waiting = self.waiting();
+        waiting.endings.push(Untold { ended, keeps });
+        if waiting.in_turn {
+            self.in_turn.notify_one();
+        } else {
+            self.alone.notify_one();
+        }
     }
 
     /// Until all of them are told.
     pub(crate) async fn told(&self) {
         self.untold.wait().await;
     }
+
+    /// From now on, and until this is dropped, who takes the next jobs tells what ends.
+    pub(crate) fn in_turn(&self) -> InTurn<'_> {
+        self.waiting().in_turn = true;
+        InTurn(self)
+    }
+
+    /// Takes all that end now, if they are to be told in this way.
+    async fn take(&self, in_turn: bool) -> Batch {
+        let mut seen = 0;
+        // Handlers that are ready now end in this moment: as long as some do, they are worth one more look. A
+        // handler that ends alone is held up by one such look, which is less than a microsecond.
+        loop {
+            let there = self.waiting().endings.len();
+            if there == seen || there >= Consumer::MAX_SLOTS {
+                break;
+            }
+            seen = there;
+            yield_now().await;
+        }
+        let mut waiting = self.waiting();
+        let mut batch = Batch::default();
+        if waiting.in_turn == in_turn {
+            let most = waiting.endings.len().min(Consumer::MAX_SLOTS);
+            for untold in waiting.endings.drain(..most) {
+                batch.ended.push(untold.ended);
+                batch.kept.push(untold.keeps);
+            }
+        }
+        batch
+    }
+
+    /// Waits for one that is to be told alone, and takes all that end then.
+    async fn next(&self) -> Batch {
+        loop {
+            let batch = self.take(false).await;
+            if !batch.is_empty() {
+                return batch;
+            }
+            self.alone.notified().await;
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// That who takes the next jobs tells what ends.
+#[derive(Debug)]
+pub(crate) struct InTurn<'a>(&'a Endings);
+
+impl InTurn<'_> {
+    /// Waits until something has ended.
+    pub(crate) async fn some(&self) {
+        while self.0.waiting().endings.is_empty() {
+            self.0.in_turn.notified().await;
+        }
+    }
+
+    /// Takes all that end now; perhaps none. What was taken must be told, or left to [`tell`].
+    pub(crate) async fn take(&self) -> Batch {
+        self.0.take(true).await
+    }
+
+    /// Leaves it to [`tell`], with all that ends from now on.
+    pub(crate) fn leave(self, batch: Batch) {
+        let untold = batch.ended.into_iter().zip(batch.kept);
+        self.0
+            .waiting()
+            .endings
+            .extend(untold.map(|(ended, keeps)| Untold { ended, keeps }));
+    }
+}
+
+impl Drop for InTurn<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.0.waiting();
+        waiting.in_turn = false;
+        if !waiting.endings.is_empty() {
+            self.0.alone.notify_one();
+        }
+    }
 }
 
 /// Tells them, for ever, again and again until Redis has heard.
-pub(crate) async fn tell<H>(shared: &Shared<H>, receiver: &mut UnboundedReceiver<Untold>) -> Infallible {
+pub(crate) async fn tell<H>(shared: &Shared<H>) -> Infallible {
     let pulse = &shared.progress.endings;
     let mut batch = Batch::default();
     let mut waits = Waits::new();
     loop {
         if batch.is_empty() {
-            pulse.rest(batch.fill(receiver)).await;
+            batch = pulse.rest(shared.endings.next()).await;
         }
-        match say(shared, &batch.ended).await {
+        match batch.tell(shared).await {
             Ok(answers) => {
                 pulse.heard();
                 shared.outage.answered();
                 waits.reset();
-                batch.end(answers, shared);
+                std::mem::take(&mut batch).end(answers, shared);
             }
             Err(error) => {
                 pulse.failed(&error);
@@ -93,49 +197,47 @@ pub(crate) async fn tell<H>(shared: &Shared<H>, receiver: &mut UnboundedReceiver
     }
 }
 
-async fn say<H>(shared: &Shared<H>, ended: &[Ended]) -> queue::Result<Vec<Finish>> {
-    // First: of a run that is over nothing is taken in any more.
-    let jobs = ended.iter().map(|ended| &ended.id);
-    shared.reports.say(&shared.consumer, jobs).await?;
-    shared.consumer.finish(ended).await
-}
-
 /// What goes into one call.
 #[derive(Debug, Default)]
-struct Batch {
-    taken: Vec<Untold>,
+pub(crate) struct Batch {
     ended: Vec<Ended>,
     kept: Vec<Keeps>,
 }
 
 impl Batch {
-    fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.ended.is_empty()
     }
 
-    /// Waits for one, and takes all that end now.
-    async fn fill(&mut self, receiver: &mut UnboundedReceiver<Untold>) {
-        let mut taken = receiver.recv_many(&mut self.taken, Consumer::MAX_SLOTS).await;
-        // Handlers that are ready now end in this moment: as long as some do, they are worth one more look. A
-        // handler that ends alone is held up by one such look, which is less than a microsecond.
-        while taken > 0 && self.taken.len() < Consumer::MAX_SLOTS {
-            yield_now().await;
-            taken = 0;
-            while self.taken.len() < Consumer::MAX_SLOTS
-                && let Ok(untold) = receiver.try_recv()
-            {
-                self.taken.push(untold);
-                taken += 1;
-            }
-        }
-        for untold in self.taken.drain(..) {
-            self.ended.push(untold.ended);
-            self.kept.push(untold.keeps);
-        }
+    pub(crate) fn len(&self) -> usize {
+        self.ended.len()
     }
 
-    fn end<H>(&mut self, answers: Vec<Finish>, shared: &Shared<H>) {
-        for (ended, answer) in self.ended.drain(..).zip(answers) {
+    async fn tell<H>(&self, shared: &Shared<H>) -> queue::Result<Vec<Finish>> {
+        self.tell_progress(shared).await?;
+        shared.consumer.finish(&self.ended).await
+    }
+
+    /// Tells them, and takes up to so many jobs by the way.
+    pub(crate) async fn tell_and_claim<H>(
+        &self,
+        shared: &Shared<H>,
+        nonce: &Nonce,
+        slots: usize,
+    ) -> queue::Result<(Vec<Finish>, Claims)> {
+        self.tell_progress(shared).await?;
+        shared.consumer.turn(&self.ended, nonce, slots).await
+    }
+
+    /// To be told first: of a run that is over nothing is taken in any more.
+    async fn tell_progress<H>(&self, shared: &Shared<H>) -> queue::Result<()> {
+        let jobs = self.ended.iter().map(|ended| &ended.id);
+        shared.reports.say(&shared.consumer, jobs).await
+    }
+
+    /// Redis has heard it. Answers the slots that were kept so long.
+    pub(crate) fn end<H>(self, answers: Vec<Finish>, shared: &Shared<H>) -> Vec<OwnedSemaphorePermit> {
+        for (ended, answer) in self.ended.into_iter().zip(answers) {
             let outcome = outcome(&ended.how, answer);
             log(&ended, outcome, answer);
             shared.metrics.ended(outcome);
@@ -143,7 +245,7 @@ impl Batch {
                 shared.metrics.died(outcome, 1);
             }
         }
-        self.kept.clear();
+        self.kept.into_iter().map(|kept| kept.slot).collect()
     }
 }
 

@@ -5,13 +5,12 @@ use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 use axum::Router;
 use queue::{Consumer, Lease};
 use telemetry::{Shutdown, Warnings};
-use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::{
     callback, chores,
     claim::Claimer,
     drain::{self, Unfinished},
-    endings::{self, Endings, Untold},
+    endings::{self, Endings},
     handler::Handler,
     held::{Held, Hold},
     metrics::Metrics,
@@ -43,7 +42,6 @@ pub struct Worker<H> {
     shared: Arc<Shared<H>>,
     settings: Settings,
     claimer: Claimer<H>,
-    untold: UnboundedReceiver<Untold>,
 }
 
 /// What the loops and the tasks of jobs share.
@@ -71,12 +69,11 @@ impl<H: Handler> Worker<H> {
     /// Makes a worker that takes jobs from `consumer` and has `handler` do them. Does not talk to Redis yet.
     pub fn new(consumer: Consumer, handler: H, settings: Settings, metrics: Metrics) -> Self {
         metrics.slots.set(settings.concurrency.get().into());
-        let (endings, untold) = Endings::new();
         let shared = Arc::new(Shared {
             consumer,
             handler,
             held: Held::new(metrics.clone()),
-            endings,
+            endings: Endings::new(),
             unfinished: Unfinished::default(),
             outage: Outage::new(metrics.clone()),
             progress: Progress::new(settings.lease.renew_every()),
@@ -88,7 +85,6 @@ impl<H: Handler> Worker<H> {
             claimer: Claimer::new(Arc::clone(&shared), &settings),
             shared,
             settings,
-            untold,
         }
     }
 
@@ -112,7 +108,7 @@ impl<H: Handler> Worker<H> {
     /// Works until shutdown is asked for, and then ends in order: no new claims, running jobs may finish within
     /// the grace time (the second signal ends it at once), what is left goes back to the head of the queue. An
     /// outage of Redis ends nothing and holds up nothing: what cannot be given back is reaped.
-    pub async fn run(mut self, shutdown: &Shutdown) {
+    pub async fn run(self, shutdown: &Shutdown) {
         let Settings {
             lease,
             grace,
@@ -126,7 +122,7 @@ impl<H: Handler> Worker<H> {
         };
         tokio::select! {
             () = work => {}
-            never = endings::tell(shared, &mut self.untold) => match never {},
+            never = endings::tell(shared) => match never {},
             never = reports::tell(shared) => match never {},
             never = chores::renew(shared, lease.renew_every()) => match never {},
             never = chores::tick(shared, lease.tick_every()) => match never {},

@@ -69,8 +69,19 @@ pub enum Finish {
 /// accepts of a client at once.
 const MAX_RESULT_BYTES: usize = 8 * JobResult::MAX_BODY;
 
-/// How many of `ended`, from the first on, go into one script call: at least one, and at most `limit`.
-pub(super) fn of_one_call(ended: &[Ended], limit: usize) -> usize {
+/// Splits what ended into what goes into one script call each: at most `limit`.
+pub(super) fn calls(mut ended: &[Ended], limit: usize) -> Vec<&[Ended]> {
+    let mut calls = Vec::new();
+    while !ended.is_empty() {
+        let (call, rest) = ended.split_at(of_one_call(ended, limit));
+        calls.push(call);
+        ended = rest;
+    }
+    calls
+}
+
+/// How many of `ended`, from the first on: at least one.
+fn of_one_call(ended: &[Ended], limit: usize) -> usize {
     let mut bytes = 0;
     let fits = |one: &&Ended| {
         if let Ending::Complete { result: Some(result) } = &one.how {

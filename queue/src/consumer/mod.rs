@@ -19,7 +19,7 @@ use crate::{
     job::text_newtype,
     keys::Keys,
     risks,
-    scripts::{Beat, Claim, Deregister, FinishJobs, GiveBack, Renew, Report, Step, tick},
+    scripts::{Beat, Claim, Deregister, FinishJobs, GiveBack, Renew, Report, Step, TakeTurn, tick},
 };
 
 text_newtype! {
@@ -257,22 +257,41 @@ impl Consumer {
         }
     }
 
-    /// Takes up to `slots` jobs. The same nonce again answers the same, so that a lost answer costs nothing:
-    /// after an [ambiguous](Error::is_ambiguous) error repeat it with the same nonce, else take a new one.
+    /// Takes up to `slots` jobs. The same nonce again answers the same, so that a lost answer costs nothing: until there
+    /// is an answer repeat it with the same nonce, whatever the errors say, and with slots for what it may have taken.
     ///
     /// # Errors
-    /// Any; nothing was taken unless it is ambiguous.
+    /// Any. Also after one that is not [ambiguous](crate::Error::is_ambiguous) an earlier try may have taken jobs.
     pub async fn claim(&self, nonce: &Nonce, slots: usize) -> Result<Claims> {
         if slots == 0 {
             return Ok(Claims::default());
         }
-        self.run(&Claim {
-            worker: &self.shared.identity,
-            nonce,
-            slots: slots.min(Self::MAX_SLOTS),
-            lease: self.lease(),
-        })
-        .await
+        self.run(&self.claim_of(nonce, slots)).await
+    }
+
+    /// Says how runs ended and takes up to `slots` jobs: [`Consumer::finish`] and [`Consumer::claim`] in one script call,
+    /// which costs Redis less than the two. All of it happens or nothing. What does not fit into one call is finished
+    /// before by calls of its own.
+    ///
+    /// # Errors
+    /// Any. Said again with the same nonce it answers the same. Its parts may also be said again apart, the claim with
+    /// this nonce.
+    pub async fn turn(&self, ended: &[Ended], nonce: &Nonce, slots: usize) -> Result<(Vec<Finish>, Claims)> {
+        let mut calls = ending::calls(ended, Self::MAX_SLOTS);
+        let (Some(last), 1..) = (calls.pop(), slots) else {
+            return Ok((self.finish(ended).await?, self.claim(nonce, slots).await?));
+        };
+        let mut answers = Vec::with_capacity(ended.len());
+        for ended in calls {
+            answers.extend(self.run(&self.finish_of(ended)).await?);
+        }
+        let turn = TakeTurn {
+            finish: self.finish_of(last),
+            claim: self.claim_of(nonce, slots),
+        };
+        let (last, claims) = self.run(&turn).await?;
+        answers.extend(last);
+        Ok((answers, claims))
     }
 
     /// Gives each lease its whole time again: call it as often as [`Lease::renew_every`] says. An
@@ -316,12 +335,8 @@ impl Consumer {
     /// Any; safe to repeat.
     pub async fn finish(&self, ended: &[Ended]) -> Result<Vec<Finish>> {
         let mut answers = Vec::with_capacity(ended.len());
-        let mut left = ended;
-        while !left.is_empty() {
-            let (ended, rest) = left.split_at(ending::of_one_call(left, Self::MAX_SLOTS));
-            let retry = self.shared.terms.retry;
-            answers.extend(self.run(&FinishJobs { ended, retry }).await?);
-            left = rest;
+        for ended in ending::calls(ended, Self::MAX_SLOTS) {
+            answers.extend(self.run(&self.finish_of(ended)).await?);
         }
         Ok(answers)
     }
@@ -363,6 +378,22 @@ impl Consumer {
             link, keys, terms, ..
         } = &*self.shared;
         foreign::sweep(link, keys, recover, terms.retry.max_lost).await
+    }
+
+    fn claim_of<'a>(&'a self, nonce: &'a Nonce, slots: usize) -> Claim<'a> {
+        Claim {
+            worker: &self.shared.identity,
+            nonce,
+            slots: slots.min(Self::MAX_SLOTS),
+            lease: self.lease(),
+        }
+    }
+
+    fn finish_of<'a>(&self, ended: &'a [Ended]) -> FinishJobs<'a> {
+        FinishJobs {
+            ended,
+            retry: self.shared.terms.retry,
+        }
     }
 
     fn lease(&self) -> Duration {

@@ -80,7 +80,7 @@ local function judge_items()
     local id = ids[i]
     local record = records[id]
     if tombstones[i] == 1 then table.insert(oddities().entombed, id) end
-    if leased[i] or records_after[id] or (delayed[i] and not (record and record.tries)) then
+    if leased[i] or records_after[id] ~= nil or (delayed[i] and not (record and record.tries)) then
       -- It runs, or has until now, or will when its time comes.
       drop('duplicates')
     else

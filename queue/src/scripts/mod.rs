@@ -27,6 +27,7 @@ mod states;
 mod submit;
 mod sweep;
 mod tick;
+mod turn;
 mod workers;
 
 use redis::{Cmd, Value};
@@ -55,6 +56,7 @@ pub(crate) use self::{
     submit::{Submit, Submitted},
     sweep::{FindForeign, Sight},
     tick::{TickQueue, tick},
+    turn::TakeTurn,
     workers::Workers,
 };
 use crate::{Result, keys::Keys};

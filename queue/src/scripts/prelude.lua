@@ -4,7 +4,7 @@
 --   1 main       list    the queue itself, shared with HotQueue programs; an item is a pickled job id
 --   2 arrivals   list    where a wake-up moves an item; still waiting, for whoever claims first
 --   3 leases     zset    job id -> end of its lease, Unix ms
---   4 held       string  how many jobs are leased; changed by claim, finish, give-back and reap only
+--   4 held       string  how many jobs are leased; changed by claim, finish, turn, give-back and reap only
 --   5 holds      hash    holder (pod UID, else the worker's nonce) -> how many jobs it holds
 --   6 delayed    zset    job id -> when it is due, Unix ms
 --   7 dead       zset    job id or "item:<sha1>" -> when it was given up, Unix ms

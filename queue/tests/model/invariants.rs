@@ -190,6 +190,7 @@ fn changes_are_noted(before: &Snapshot, after: &Snapshot, step: &Step) -> Check 
             | Step::Renew(_)
             | Step::Report(_)
             | Step::Finish { .. }
+            | Step::Turn { .. }
             | Step::GiveBack(_)
             | Step::Zombie { .. }
             | Step::Cancel(_)
@@ -223,8 +224,12 @@ fn changes_are_noted(before: &Snapshot, after: &Snapshot, step: &Step) -> Check 
 fn chances_are_spent_by_runs_alone(before: &Snapshot, after: &Snapshot, step: &Step) -> Check {
     for (id, now) in &after.records {
         let was = before.records.get(id).cloned().unwrap_or_default();
-        let (claims, ticks) = (matches!(step, Step::Claim { .. }), matches!(step, Step::Tick));
-        let ends = matches!(step, Step::Finish { .. } | Step::Zombie { .. });
+        let claims = matches!(step, Step::Claim { .. } | Step::Turn { .. });
+        let ends = matches!(
+            step,
+            Step::Finish { .. } | Step::Turn { .. } | Step::Zombie { .. }
+        );
+        let ticks = matches!(step, Step::Tick);
         prop_assert!(
             now.attempts <= was.attempts || claims,
             "{id} was tried by {step:?}"

@@ -32,6 +32,14 @@ pub(crate) enum Step {
         how: Ending,
         answer_lost: bool,
     },
+    /// A worker says how a job ended and claims, in one call.
+    Turn {
+        worker: usize,
+        which: usize,
+        how: Ending,
+        slots: usize,
+        answer_lost: bool,
+    },
     GiveBack(usize),
     /// The process dies; what it knew may still come from a zombie.
     Crash(usize),
@@ -96,6 +104,20 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
             answer_lost,
         },
     );
+    let turn = (
+        worker(),
+        0..4_usize,
+        ending(),
+        1..4_usize,
+        prop::bool::weighted(0.2),
+    )
+        .prop_map(|(worker, which, how, slots, answer_lost)| Step::Turn {
+            worker,
+            which,
+            how,
+            slots,
+            answer_lost,
+        });
     let zombie = (0..8_usize, says()).prop_map(|(which, says)| Step::Zombie { which, says });
     prop_oneof![
         6 => job().prop_map(Step::Submit),
@@ -106,6 +128,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         2 => worker().prop_map(Step::Renew),
         2 => worker().prop_map(Step::Report),
         8 => finish,
+        8 => turn,
         2 => worker().prop_map(Step::GiveBack),
         2 => worker().prop_map(Step::Crash),
         4 => zombie,

@@ -1,34 +1,22 @@
 //! Those who act on the queue, and what they believe.
 
-use proptest::{prelude::TestCaseError, prop_assert, prop_assert_eq};
+use proptest::{prelude::TestCaseError, prop_assert};
 use queue::{
-    Cancel, Consumer, Ended, Ending, Finish, Identity, JobId, JobOptions, JobResult, NewJob, Nonce, Observer,
-    Payload, Producer, Progress, Queue, Terms, Token, item, test_server::RedisServer,
+    Cancel, Consumer, Ending, Identity, JobId, JobOptions, NewJob, Nonce, Observer, Payload, Producer, Queue,
+    Terms, Token, item, test_server::RedisServer,
 };
 use redis::Connection;
 
+mod workers;
+
+use self::workers::{Worker, reports};
 use crate::{
     invariants::{self, Known},
     snapshot::{Snapshot, ask, ours, select},
-    steps::{JOBS, Says, Shape, Step, WORKERS},
+    steps::{JOBS, Shape, Step, WORKERS},
 };
 
 type Pair = (JobId, Token);
-
-struct Unanswered {
-    nonce: Nonce,
-    slots: usize,
-    /// Whether it got anything: if not, nothing of it is remembered, and the same again is a new one.
-    took: bool,
-}
-
-/// A worker, and what it believes to hold.
-struct Worker {
-    consumer: Consumer,
-    held: Vec<Pair>,
-    /// A claim whose answer was lost, to be said again.
-    unanswered: Option<Unanswered>,
-}
 
 pub(crate) struct World {
     _redis: RedisServer,
@@ -145,6 +133,17 @@ impl World {
                     return self.finish(*worker, pair, how, before).await;
                 }
             }
+            Step::Turn {
+                worker,
+                which,
+                how,
+                slots,
+                answer_lost,
+            } => {
+                return self
+                    .turn((*worker, *which), how, *slots, *answer_lost, before)
+                    .await;
+            }
             Step::GiveBack(worker) => {
                 let worker = &mut self.workers[*worker];
                 let held = std::mem::take(&mut worker.held);
@@ -231,127 +230,6 @@ impl World {
         let mut push = redis::cmd("RPUSH");
         push.arg("hotqueue:queue").arg(item);
         push.query::<()>(&mut self.raw).unwrap();
-    }
-
-    /// I2: no token is given twice for one job, but to a claim said again, which gets nothing else.
-    async fn claim(&mut self, worker: usize, slots: usize, answer_lost: bool) -> Result<(), TestCaseError> {
-        let worker = &mut self.workers[worker];
-        let Unanswered { nonce, slots, took } = worker.unanswered.take().unwrap_or_else(|| Unanswered {
-            nonce: Nonce::fresh(),
-            slots,
-            took: false,
-        });
-        let claims = worker.consumer.claim(&nonce, slots).await.unwrap();
-        prop_assert!(claims.jobs.len() <= slots);
-        for claimed in &claims.jobs {
-            self.known
-                .payload_is_right(claimed, payload(claimed.job.id.as_str()))?;
-        }
-        let pairs: Vec<Pair> = claims
-            .jobs
-            .into_iter()
-            .map(|claimed| (claimed.job.id, claimed.token))
-            .collect();
-        for pair in &pairs {
-            let name = pair.0.as_str();
-            // A foreign worker writes over whatever there is.
-            let unwanted = self.known.to_cancel.contains(name) && !self.known.foreign.contains(name);
-            prop_assert!(took || !unwanted, "{pair:?} runs though it was to be cancelled");
-            let given = self.given.contains(pair);
-            prop_assert!(given == took, "{pair:?}: given {given}, asked again {took}");
-        }
-        self.given.extend(pairs.iter().cloned());
-        if answer_lost {
-            worker.unanswered = Some(Unanswered {
-                nonce,
-                slots,
-                took: took || !pairs.is_empty(),
-            });
-            self.zombies.extend(pairs);
-        } else {
-            worker.held.extend(pairs);
-        }
-        Ok(())
-    }
-
-    async fn renew(&mut self, worker: usize) {
-        let worker = &mut self.workers[worker];
-        let renewal = worker.consumer.renew(&worker.held).await.unwrap();
-        let lost = |pair: &Pair| renewal.lost.contains(&pair.0);
-        self.zombies
-            .extend(worker.held.iter().filter(|pair| lost(pair)).cloned());
-        worker.held.retain(|pair| !lost(pair));
-    }
-
-    async fn finish(
-        &mut self,
-        worker: usize,
-        (id, token): Pair,
-        how: &Ending,
-        before: &Snapshot,
-    ) -> Result<(), TestCaseError> {
-        let name = id.to_string();
-        let ended = Ended {
-            id: id.clone(),
-            token: token.clone(),
-            how: match how {
-                Ending::Complete { .. } => Ending::Complete {
-                    result: Some(result(&name, &token)),
-                },
-                how => how.clone(),
-            },
-        };
-        let consumer = self.workers[worker].consumer.clone();
-        let finish = consumer.finish(std::slice::from_ref(&ended)).await.unwrap()[0];
-        let record = before.records.get(&name).cloned().unwrap_or_default();
-        let token = Some(token.to_string());
-        // Said again it is no other completion, and may be of a former generation.
-        if finish == Finish::Finished && record.done != token {
-            let tokens = self.known.completed_by.entry(name).or_default();
-            tokens.extend(token.clone());
-        }
-        if record.token != token && record.done != token && record.ended != token {
-            prop_assert_eq!(finish, Finish::Stale);
-        }
-        self.zombies.push((id, ended.token.clone()));
-        // The answer may be lost: said again, it is the same.
-        let again = consumer.finish(&[ended]).await.unwrap()[0];
-        if finish == Finish::Gone {
-            prop_assert_eq!(again, Finish::Stale);
-        } else {
-            prop_assert_eq!(again, finish);
-        }
-        Ok(())
-    }
-
-    /// I2: who bears another token than the current one changes nothing.
-    async fn zombie(&mut self, which: usize, says: &Says, before: &Snapshot) -> Result<(), TestCaseError> {
-        let Some(which) = which.checked_rem(self.zombies.len()) else {
-            return Ok(());
-        };
-        let pair = self.zombies[which].clone();
-        let (name, token) = (pair.0.to_string(), Some(pair.1.to_string()));
-        let current = before
-            .records
-            .get(&name)
-            .is_some_and(|record| record.token == token);
-        let consumer = self.workers[0].consumer.clone();
-        match says {
-            Says::Renew => {
-                let renewal = consumer.renew(std::slice::from_ref(&pair)).await.unwrap();
-                prop_assert!(current || renewal.lost == [pair.0]);
-            }
-            Says::Report => consumer.report(&reports(&[pair])).await.unwrap(),
-            Says::Finish(how) => self.finish(0, pair, how, before).await?,
-            Says::GiveBack => {
-                let returned = consumer.give_back(&[pair]).await.unwrap();
-                prop_assert!(current || returned == 0);
-            }
-        }
-        if !current {
-            prop_assert_eq!(before, &Snapshot::take(&mut self.raw));
-        }
-        Ok(())
     }
 
     async fn cancel(&mut self, job: usize) {
@@ -516,23 +394,6 @@ fn is_rich(name: &str) -> bool {
 
 fn payload(name: &str) -> Option<Payload> {
     is_rich(name).then(|| Payload::new(format!("\"{name}\"")).unwrap())
-}
-
-/// What a run gives: it begins with its token, and one job's is too long for one field.
-fn result(name: &str, token: &Token) -> JobResult {
-    let length = if name == self::name(0) { 5_000 } else { 0 };
-    JobResult::new("text/plain", format!("{token} {}", "x".repeat(length))).unwrap()
-}
-
-fn reports(held: &[Pair]) -> Vec<(JobId, Token, Progress)> {
-    let report = |(id, token): &Pair| {
-        let progress = Progress {
-            percent: Some(50),
-            ..Progress::default()
-        };
-        (id.clone(), token.clone(), progress)
-    };
-    held.iter().map(report).collect()
 }
 
 fn name(job: usize) -> String {

@@ -92,6 +92,18 @@ impl Scene {
             "fail" => consumer.finish(&[end(held, failed())]).await.map(drop),
             "stop" => consumer.finish(&[end(held, Ending::Cancelled)]).await.map(drop),
             "give back" => consumer.give_back(&[held]).await.map(drop),
+            "turn" => consumer
+                .turn(
+                    &[end(held, Ending::Complete { result: None })],
+                    &Nonce::fresh(),
+                    10,
+                )
+                .await
+                .map(drop),
+            "turn of a failure" => consumer
+                .turn(&[end(held, failed())], &Nonce::fresh(), 10)
+                .await
+                .map(drop),
             "tick" => consumer.tick().await.map(drop),
             "beat" => consumer.beat().await,
             "cancel" => producer.cancel(&self.to_cancel).await.map(drop),
@@ -123,7 +135,7 @@ async fn submit(fixture: &Fixture, n: usize) -> Vec<JobId> {
     ids
 }
 
-const CALLS: [&str; 18] = [
+const CALLS: [&str; 20] = [
     "submit",
     "submit with a payload",
     "claim",
@@ -135,6 +147,8 @@ const CALLS: [&str; 18] = [
     "fail",
     "stop",
     "give back",
+    "turn",
+    "turn of a failure",
     "tick",
     "beat",
     "cancel",
@@ -322,8 +336,13 @@ async fn a_full_server_takes_no_new_jobs_and_lets_all_else_go_on() {
     assert_eq!(consumer.tick().await.unwrap().reaped, 1);
     let claimed = worker.claim(2).await.jobs;
     assert_eq!(claimed.len(), 2);
-    let pairs: Vec<_> = claimed.iter().map(pair).collect();
-    assert_eq!(consumer.give_back(&pairs).await.unwrap(), 2);
+    let (first, second) = (pair(&claimed[0]), pair(&claimed[1]));
+    let ended = [end(first, gave())];
+    let (finish, claims) = consumer.turn(&ended, &Nonce::fresh(), 1).await.unwrap();
+    assert_eq!(finish, [Finish::Finished]);
+    assert_eq!(claims.jobs.len(), 1);
+    let held = [second, pair(&claims.jobs[0])];
+    assert_eq!(consumer.give_back(&held).await.unwrap(), 2);
     let drainer = scene.fixture.drainer();
     let pods = ["pod-1".to_owned()];
     let queue = &scene.fixture.queue;
@@ -369,7 +388,7 @@ async fn a_server_that_is_no_longer_the_master_refuses_also_what_would_change_no
     worker.complete(&id, &claimed.token).await;
     worker.consumer.tick().await.unwrap();
     let nobodys = (JobId::new("nobody's").unwrap(), claimed.token);
-    for name in ["claim", "renew", "finish", "give back", "tick"] {
+    for name in ["claim", "renew", "finish", "give back", "turn", "tick"] {
         // On a connection of before, which is not known to lead to a replica.
         let worker = fixture.worker();
         worker.consumer.ping().await.unwrap();
@@ -384,6 +403,10 @@ async fn a_server_that_is_no_longer_the_master_refuses_also_what_would_change_no
                 .await
                 .map(drop),
             "give back" => consumer.give_back(held).await.map(drop),
+            "turn" => consumer
+                .turn(&[end(nobodys.clone(), failed())], &Nonce::fresh(), 1)
+                .await
+                .map(drop),
             _ => consumer.tick().await.map(drop),
         };
         assert!(matches!(answer, Err(Error::ReadOnly(_))), "{name}: {answer:?}");

@@ -33,5 +33,6 @@ mod round;
 mod servers;
 mod submitting;
 mod ticking;
+mod turning;
 mod versions;
 mod watched;

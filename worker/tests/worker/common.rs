@@ -158,6 +158,11 @@ impl Worker {
         find(&self.log, |line| line["call"] == call);
     }
 
+    /// Waits until a line says so.
+    pub(crate) fn logs_that(&self, what: &str, says: impl Fn(&Value) -> bool) {
+        wait_until(what, || self.log.lock().unwrap().iter().any(&says));
+    }
+
     /// How many such lines there are by now.
     pub(crate) fn count(&self, message: &str) -> usize {
         self.log

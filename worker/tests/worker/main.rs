@@ -11,6 +11,7 @@ mod http;
 mod jobs;
 mod leases;
 mod leftovers;
+mod lossy;
 mod outages;
 mod processes;
 mod progress;

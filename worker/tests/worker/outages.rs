@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use queue::test_server::RedisServer;
 
-use crate::common::{SHORT, SHORT_LEASE, View, Worker, redis, wait_until};
+use crate::{
+    common::{SHORT, SHORT_LEASE, View, Worker, redis, wait_until},
+    lossy::Way,
+};
 
 #[test]
 fn completion_that_cannot_be_told_is_told_when_redis_is_back() {
@@ -16,12 +19,77 @@ fn completion_that_cannot_be_told_is_told_when_redis_is_back() {
     let worker = Worker::start(&redis, "10.0.0.7", &settings);
     let id = view.submit();
     view.wait_for_status(&id, "in progress");
+    // Redis is not to be killed before it has answered.
+    wait_until("the job is started", || worker.count("job started") == 1);
     redis.kill();
     worker.logs_failure_of("finish");
     redis.restart().unwrap();
     view.wait_for_status(&id, "complete");
     assert_eq!(worker.ends(&id), "complete");
     assert_eq!(worker.count("job started"), 1);
+}
+
+/// Redis has ended the jobs of a turn and given others, and the worker hears nothing of it; nor can it ask again at once.
+#[test]
+fn turn_whose_answer_is_lost_loses_neither_what_it_ended_nor_what_it_took() {
+    let (redis, view) = redis();
+    let way = Way::to(&redis);
+    let address = way.address.to_string();
+    let settings = [
+        ("REDIS_IP", address.as_str()),
+        ("WORKERPOOL_CONCURRENCY", "4"),
+        ("WORKERPOOL_SLEEP_SECONDS", "0.3"),
+        ("WORKERPOOL_LOG", "info,worker=debug,telemetry=debug"),
+    ];
+    let jobs = view.submit_many(12);
+    // Only a turn says both that something is complete and who takes what is next.
+    way.lose_answer_to(&["complete", "10.0.0.77"]);
+    let worker = Worker::start(&redis, "10.0.0.77", &settings);
+    way.has_lost();
+    let count = |status| jobs.iter().filter(|job| view.status(job) == status).count();
+    wait_until("Redis has done it", || count("complete") > 0);
+    way.close();
+    worker.logs_failure_of("turn");
+    worker.logs_failure_of("finish");
+    way.open();
+    wait_until("all are complete", || count("complete") == jobs.len());
+    assert_eq!(worker.count("job started"), jobs.len());
+    for job in &jobs {
+        let details = view.details(job);
+        assert_eq!((details.attempts, details.lost), (1, 0), "{details:?}");
+    }
+}
+
+/// And then Redis refuses connections for a while: no error says any more that the claim may have been carried out.
+#[test]
+fn claim_whose_answer_is_lost_is_asked_again_until_there_is_one() {
+    let (redis, view) = redis();
+    let way = Way::to(&redis);
+    let address = way.address.to_string();
+    let settings = [
+        ("REDIS_IP", address.as_str()),
+        ("WORKERPOOL_CONCURRENCY", "4"),
+        SHORT,
+        ("WORKERPOOL_LOG", "info,worker=debug,telemetry=debug"),
+    ];
+    let jobs = view.submit_many(2);
+    // How only claims end: how long an id without a hash waits, and how often.
+    way.lose_answer_to(&["\r\n1000\r\n$1\r\n3\r\n"]);
+    let worker = Worker::start(&redis, "10.0.0.77", &settings);
+    way.has_lost();
+    for job in &jobs {
+        view.wait_for_status(job, "in progress");
+    }
+    way.close();
+    worker.logs_that("a claim is refused", |line| {
+        line["call"] == "claim" && line["kind"] == "unreachable"
+    });
+    way.open();
+    for job in &jobs {
+        assert_eq!(worker.ends(job), "complete");
+        let details = view.details(job);
+        assert_eq!((details.attempts, details.lost), (1, 0), "{details:?}");
+    }
 }
 
 #[test]
