@@ -22,8 +22,19 @@ pub fn decide(policy: &Policy, observation: &Observation, history: &History, now
     }
     match (policy.replicas, observation.queue) {
         (Some(pin), QueueState::Read(reading)) => pinned(pin, current, &reading),
-        (Some(pin), QueueState::Unreadable { failures }) => pinned_blind(policy, pin, current, failures),
+        (Some(pin), QueueState::Unreadable { failures } | QueueState::Partly { failures, .. }) => {
+            pinned_blind(policy, pin, current, failures)
+        }
         (None, QueueState::Read(reading)) => follow(policy, observation, &reading, history, now),
+        (None, QueueState::Partly { reading, failures }) => {
+            let seen = follow(policy, observation, &reading, history, now);
+            let unseen = blind(policy, current, failures);
+            if seen.replicas > unseen.replicas {
+                seen
+            } else {
+                unseen
+            }
+        }
         (None, QueueState::Unreadable { failures }) => blind(policy, current, failures),
     }
 }

@@ -75,7 +75,7 @@ pub enum Reason {
     ScaleDownDisabled,
     /// The count is to fall, but not below the replicas that hold a job.
     BusyWorkers,
-    /// The count is what it was: a queue that cannot be seen moves nothing.
+    /// The count is what it was: a queue that cannot be seen moves nothing. Of several those that can may raise it.
     QueueUnreadable,
     /// The queue could not be read `failure_threshold` times; the count is the fallback's.
     Fallback,

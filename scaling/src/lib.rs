@@ -5,6 +5,7 @@
 //!
 //! - [`Policy`]: what the pool's owner asked for.
 //! - [`Observation`]: what was seen just now.
+//! - [`Combine`]: how several queues become one.
 //! - [`Rates`]: how long a job takes and how many arrive, measured.
 //! - [`History`]: what was recommended and done before; windows and rates need it.
 //! - [`decide`]: the law itself, one step after another.
@@ -12,6 +13,7 @@
 //!
 //! `docs/scaling.md` has the same law in prose, with examples to check by hand.
 
+mod combine;
 mod decide;
 mod decision;
 mod demand;
@@ -21,6 +23,7 @@ mod observation;
 mod policy;
 mod rates;
 
+pub use combine::{Combine, Load, Share};
 pub use decide::decide;
 pub use decision::{Decision, Mode, Reason};
 pub use history::{History, MAX_PERIOD, MAX_WINDOW};

@@ -18,6 +18,13 @@ pub struct Observation {
 pub enum QueueState {
     /// Read, and fresh enough to act on.
     Read(Reading),
+    /// Of several queues some were read; the reading is of these. The count may rise for it, but not fall.
+    Partly {
+        /// Of the queues that were read.
+        reading: Reading,
+        /// Failed polls in a row of the others.
+        failures: u32,
+    },
     /// Not read: not yet (`failures: 0`), or not any more.
     Unreadable {
         /// Failed polls in a row.

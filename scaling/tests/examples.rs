@@ -6,8 +6,8 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use scaling::{
-    Behavior, Fallback, FallbackBehavior, History, Observation, Policy, QueueState, RateLimit, Reading,
-    Reason, SelectPolicy, decide,
+    Behavior, Combine, Fallback, FallbackBehavior, History, Load, Observation, Policy, QueueState, RateLimit,
+    Reading, Reason, SelectPolicy, Share, decide,
 };
 
 /// One decision of a pool that has had `current` replicas for long: what it sees, and what comes out.
@@ -536,4 +536,57 @@ fn an_outage_ends_in_the_fallback_and_the_queue_decides_again_after_it() {
     ];
     let policy = falling_back(FallbackBehavior::Static);
     assert_eq!(counts(&policy, 0, &queues), [10, 10, 2, 10, 0]);
+}
+
+/// Weight, waiting, running.
+fn shares(queues: &[(u32, u64, u64)]) -> Vec<Share> {
+    let share = |(weight, waiting, running): &(u32, u64, u64)| Share {
+        weight: count(*weight),
+        load: Load {
+            waiting: *waiting,
+            running: *running,
+            due_retries: 0,
+        },
+    };
+    queues.iter().map(share).collect()
+}
+
+#[test]
+fn several_queues_come_together_as_written() {
+    // Queues, and for Sum and Max: the demand, the replicas, and which queue decides.
+    type Row = (&'static [(u32, u64, u64)], [(u64, u32); 2], Option<usize>);
+    let rows: [Row; 5] = [
+        (&[(1, 12, 0), (1, 8, 0)], [(20, 4), (12, 3)], Some(0)),
+        (&[(1, 12, 0), (2, 8, 0)], [(28, 6), (16, 4)], Some(1)),
+        (&[(1, 5, 4), (3, 0, 2)], [(15, 3), (9, 2)], Some(0)),
+        (&[(1, 0, 0), (1, 3, 0)], [(3, 1), (3, 1)], Some(1)),
+        (&[(1, 0, 0), (9, 0, 0)], [(0, 0), (0, 0)], None),
+    ];
+    for (queues, expected, decides) in rows {
+        for (combine, (demand, replicas)) in [Combine::Sum, Combine::Max].into_iter().zip(expected) {
+            let (load, most) = combine.of(&shares(queues));
+            assert_eq!(load.demand(), demand, "{queues:?} {combine:?}");
+            let queue = jobs(load.waiting, load.running, 0);
+            assert_eq!(
+                counts(&at_once(), 0, &[queue]),
+                [replicas],
+                "{queues:?} {combine:?}"
+            );
+            assert_eq!(most, decides.filter(|_| combine == Combine::Max));
+        }
+    }
+}
+
+#[test]
+fn of_several_queues_those_that_can_be_read_raise_the_count_and_never_lower_it() {
+    let partly = |waiting| QueueState::Partly {
+        reading: Reading {
+            waiting,
+            ..Reading::default()
+        },
+        failures: 1,
+    };
+    assert_eq!(counts(&at_once(), 2, &[partly(20), partly(0)]), [4, 4]);
+    let fallback = falling_back(FallbackBehavior::Static);
+    assert_eq!(counts(&fallback, 7, &[partly(0)]), [7], "not yet");
 }

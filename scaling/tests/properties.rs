@@ -9,8 +9,8 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use scaling::{
-    Behavior, Decision, Fallback, FallbackBehavior, History, Observation, Policy, QueueState, RateLimit,
-    Reading, Reason, Rules, SelectPolicy, decide,
+    Behavior, Combine, Decision, Fallback, FallbackBehavior, History, Load, Observation, Policy, QueueState,
+    RateLimit, Reading, Reason, Rules, SelectPolicy, Share, decide,
 };
 
 /// Older than any cooldown here.
@@ -117,6 +117,31 @@ fn queue() -> impl Strategy<Value = QueueState> {
         4 => reading().prop_map(QueueState::Read),
         1 => (0_u32..6).prop_map(|failures| QueueState::Unreadable { failures }),
     ]
+}
+
+prop_compose! {
+    fn share()(
+        weight in 1_u32..=100,
+        waiting in prop_oneof![0_u64..50, any::<u64>()],
+        running in prop_oneof![0_u64..50, any::<u64>()],
+        due_retries in 0_u64..50,
+    ) -> Share {
+        Share { weight: NonZeroU32::new(weight).expect("at least 1"), load: Load { waiting, running, due_retries } }
+    }
+}
+
+/// The count for what these queues say, of a pool that has `current`.
+fn count_for(policy: &Policy, combine: Combine, shares: &[Share], current: u32) -> u32 {
+    let (load, _) = combine.of(shares);
+    let reading = Reading {
+        waiting: load.waiting,
+        running: load.running,
+        due_retries: load.due_retries,
+        ..Reading::default()
+    };
+    Pool::new(current)
+        .step(policy, QueueState::Read(reading), Duration::ZERO)
+        .replicas
 }
 
 /// A pool whose decisions are carried out at once.
@@ -303,6 +328,62 @@ proptest! {
                 && failures >= fallback.failure_threshold
         });
         prop_assert!(may_shrink || decision.replicas >= before);
+    }
+
+    #[test]
+    fn a_pool_that_sees_some_of_its_queues_never_shrinks_and_rises_as_if_the_others_were_empty(
+        mut policy in following(|| any_select().boxed()), current in 0_u32..80, past in past(), reading in reading(),
+        failures in 0_u32..10,
+    ) {
+        policy.fallback = None;
+        let pool = Pool::after(current, &policy, &past);
+        let at = |queue| {
+            decide(&policy, &Observation { current: pool.current, age: HOUR, queue }, &pool.history, pool.now).replicas
+        };
+        let partly = at(QueueState::Partly { reading, failures });
+        prop_assert_eq!(partly, at(QueueState::Read(reading)).max(pool.current));
+    }
+
+    #[test]
+    fn one_queue_of_weight_one_is_taken_at_its_word(share in share(), maximum in any::<bool>()) {
+        let share = Share { weight: NonZeroU32::MIN, ..share };
+        let combine = if maximum { Combine::Max } else { Combine::Sum };
+        // Numbers that no u64 can add up are no queue's.
+        prop_assume!(share.load.demand() < u64::MAX);
+        prop_assert_eq!(combine.of(&[share]).0, share.load);
+    }
+
+    #[test]
+    fn the_sum_of_several_queues_is_at_least_the_highest_and_that_at_least_each(shares in vec(share(), 1..8)) {
+        let (sum, highest) = (Combine::Sum.of(&shares).0, Combine::Max.of(&shares).0);
+        prop_assert!(sum.demand() >= highest.demand());
+        for share in &shares {
+            prop_assert!(highest.demand() >= share.load.demand());
+            prop_assert!(highest.running >= share.load.running);
+        }
+    }
+
+    #[test]
+    fn the_queue_that_decides_is_the_one_with_most(shares in vec(share(), 0..8)) {
+        let (load, decides) = Combine::Max.of(&shares);
+        match decides {
+            Some(place) => prop_assert_eq!(Combine::Max.of(&shares[place..=place]).0.demand(), load.demand()),
+            None => prop_assert_eq!(load.demand(), 0),
+        }
+    }
+
+    #[test]
+    fn more_jobs_in_any_queue_never_mean_fewer_replicas(
+        policy in following(|| any_select().boxed()), shares in vec(share(), 1..8), which in any::<prop::sample::Index>(),
+        more in (0_u64..50, 0_u64..50, 0_u64..50), maximum in any::<bool>(), current in 0_u32..80,
+    ) {
+        let combine = if maximum { Combine::Max } else { Combine::Sum };
+        let mut greater = shares.clone();
+        let load = &mut greater[which.index(shares.len())].load;
+        load.waiting = load.waiting.saturating_add(more.0);
+        load.running = load.running.saturating_add(more.1);
+        load.due_retries = load.due_retries.saturating_add(more.2);
+        prop_assert!(count_for(&policy, combine, &shares, current) <= count_for(&policy, combine, &greater, current));
     }
 
     #[test]
