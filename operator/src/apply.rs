@@ -11,7 +11,7 @@ use kube::{
     Api, ResourceExt,
     api::{DynamicObject, Patch, PatchParams},
 };
-use queue::Mark;
+use queue::{Mark, Queue};
 use scaling::{Decision, Mode};
 use serde_json::json;
 
@@ -68,7 +68,8 @@ pub async fn apply(
         return Ok(Applied::default());
     }
     if pool.spec.scale_target_ref.is_none()
-        && let Some(applied) = apply_deployment(pool, ctx, state, observed, decision).await?
+        && let Some(queue) = observed.source.own().next()
+        && let Some(applied) = apply_deployment(pool, queue, ctx, state, observed, decision).await?
     {
         return Ok(applied);
     }
@@ -89,12 +90,13 @@ pub async fn apply(
 /// the API server would make it 1.
 async fn apply_deployment(
     pool: &WorkerPool,
+    queue: &Queue,
     ctx: &Context,
     state: &mut PoolState,
     observed: &Observed,
     decision: &Decision,
 ) -> Result<Option<Applied>, Error> {
-    let wanted = wanted(pool, ctx, state, observed);
+    let wanted = wanted(pool, queue, ctx, state, observed);
     let found = observed.deployment.as_deref();
     if plan_deployment(wanted, found) == Plan::Keep {
         return Ok(None);
@@ -134,6 +136,7 @@ async fn apply_deployment(
 
 fn wanted<'a>(
     pool: &WorkerPool,
+    queue: &Queue,
     ctx: &Context,
     state: &'a mut PoolState,
     observed: &Observed,
@@ -152,7 +155,7 @@ fn wanted<'a>(
             Inputs {
                 image: &ctx.worker_image,
                 server: &source.server,
-                queue: &source.queue,
+                queue,
             },
         ),
     };
@@ -181,15 +184,16 @@ impl Applied {
 impl Scaling<'_> {
     async fn apply_count(&self, state: &mut PoolState, decision: &Decision) -> Result<Applied, Error> {
         let current = self.observed.current;
-        let kind = self.observed.place.kind();
+        // Workers of another system's queues alone cannot be asked.
+        let asks = self.observed.source.own().next().is_some();
+        let kind = self.observed.place.kind().filter(|_| asks);
         let order = kind.map(|kind| (kind, Order::of(kind, self.deployment)));
         // Where only certain pods can go, they are let become idle; elsewhere those that are, go.
-        let mark =
-            if self.pool.spec.worker.concurrency > 1 || matches!(order, Some((_, Order::Ordinals { .. }))) {
-                Mark::Drain
-            } else {
-                Mark::Quiet
-            };
+        let mark = match order {
+            Some((_, Order::Ordinals { .. })) => Mark::Drain,
+            Some(_) if self.pool.spec.worker.concurrency > 1 => Mark::Drain,
+            _ => Mark::Quiet,
+        };
         // Busy pods that are drained may go down to what is desired; others only as far as some are idle.
         let to = if mark == Mark::Drain {
             decision.desired.min(decision.replicas)
@@ -203,7 +207,7 @@ impl Scaling<'_> {
             }
             Ordering::Less => match order {
                 Some(chosen) => self.lower(state, to, chosen, mark).await,
-                // Nobody knows which of its pods would go: never below those that are busy, at least.
+                // Nobody knows which of its pods would go, or which are busy: never below as many as are, at least.
                 None => self.write_if_unchanged(state, decision.replicas).await,
             },
             Ordering::Greater => {

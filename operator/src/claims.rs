@@ -145,7 +145,9 @@ fn things(pool: &WorkerPool) -> Vec<Thing> {
     let mut things = vec![Thing::Target(TargetKey::of(pool))];
     if let Ok(server) = source::place(pool) {
         let server = identity(&server);
-        things.extend(pool.spec.queues.iter().map(|queue| Thing::Queue {
+        // Another system's queue is only read: any number may.
+        let own = pool.spec.queues.iter().filter(|queue| queue.source.is_none());
+        things.extend(own.map(|queue| Thing::Queue {
             server: server.clone(),
             database: pool.spec.redis.queue_db,
             name: queue.name.clone(),
@@ -264,6 +266,23 @@ mod tests {
         for name in ["a", "b", "c"] {
             assert_eq!(claims.check(&pool_ref(name)), Ok(()));
         }
+    }
+
+    #[test]
+    fn queue_of_another_system_may_be_followed_by_any_number_of_pools() {
+        let follows = |target: &str| {
+            let queue = json!({"name": "mails", "source": {"waiting": [{"key": "rq:queue:mails"}]}});
+            json!({"queues": [queue], "scaleTargetRef": {"name": target}})
+        };
+        let mut claims = Claims::default();
+        claims.set(&pool("a", "2026-01-01T00:00:00Z", follows("one")));
+        claims.set(&pool("b", "2026-01-02T00:00:00Z", follows("two")));
+        claims.set(&pool("c", "2026-01-03T00:00:00Z", follows("two")));
+        assert_eq!(claims.check(&pool_ref("b")), Ok(()));
+        assert!(
+            claims.check(&pool_ref("c")).is_err(),
+            "though not the same target"
+        );
     }
 
     #[test]

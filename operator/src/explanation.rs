@@ -14,12 +14,14 @@ const SAME_TIME_SECONDS: i64 = 1;
 pub fn decision_status(
     decision: &Decision,
     bounds: &InForce,
+    decided_by: Option<&str>,
     next_look: Option<Timestamp>,
     last: Option<&DecisionStatus>,
 ) -> DecisionStatus {
     let number = |count: u32| i32::try_from(count).unwrap_or(i32::MAX);
     DecisionStatus {
         raw_replicas: decision.raw.map(|raw| i64::try_from(raw).unwrap_or(i64::MAX)),
+        queue: decided_by.map(str::to_owned),
         min_replicas: number(bounds.min_replicas),
         max_replicas: number(bounds.max_replicas),
         open_schedules: bounds.open.clone(),
@@ -154,11 +156,24 @@ mod tests {
     }
 
     #[test]
+    fn queue_that_decides_is_named() {
+        let status = decision_status(
+            &decision(Reason::JobsPerReplica),
+            &night_shift(),
+            Some("mails"),
+            None,
+            None,
+        );
+        assert_eq!(status.queue.as_deref(), Some("mails"));
+    }
+
+    #[test]
     fn status_says_what_demand_asked_for_the_bounds_in_force_and_when_the_next_look_is() {
         let next = Some(at("2026-11-24T08:00:00.25Z"));
-        let status = decision_status(&decision(Reason::MaxReplicas), &night_shift(), next, None);
+        let status = decision_status(&decision(Reason::MaxReplicas), &night_shift(), None, next, None);
         let expected = DecisionStatus {
             raw_replicas: Some(200),
+            queue: None,
             min_replicas: 2,
             max_replicas: 10,
             open_schedules: vec!["night".to_owned()],
@@ -172,6 +187,7 @@ mod tests {
         let told = decision_status(
             &decision(Reason::Cooldown),
             &night_shift(),
+            None,
             Some(at("2026-11-24T08:00:00.25Z")),
             None,
         );
@@ -179,6 +195,7 @@ mod tests {
             decision_status(
                 &decision(Reason::Cooldown),
                 &night_shift(),
+                None,
                 Some(at(next)),
                 Some(&told),
             )

@@ -14,7 +14,7 @@
 //! - [`scale_down`]: which pods may go.
 //! - [`restore`]: what a target had, given back.
 //! - [`jobs`]: Job resources, beside all that.
-//! - [`deployment`], [`status`], [`explanation`], [`policy`], [`bounds`], [`starts`], [`terms`]: pure; what is to be made of a pool.
+//! - [`deployment`], [`status`], [`explanation`], [`policy`], [`demand`], [`bounds`], [`starts`], [`terms`]: pure; what is to be made of a pool.
 //! - [`source`], [`claims`], [`autoscalers`], [`refusal`]: what only the cluster can know of a pool.
 //! - [`objects`]: Kubernetes objects as far as they are looked at; [`error`], [`events`], [`metrics`].
 //!
@@ -27,6 +27,7 @@ pub mod claims;
 pub mod config;
 pub mod context;
 pub mod controller;
+pub mod demand;
 pub mod deployment;
 pub mod error;
 pub mod events;

@@ -1,4 +1,4 @@
-//! What is: the queue as last read, the Deployment, its count; or why the pool is not served.
+//! What is: the queues as last read, the Deployment, its count; or why the pool is not served.
 
 use std::{
     sync::Arc,
@@ -7,7 +7,6 @@ use std::{
 
 use crds::WorkerPool;
 use queue::Server;
-use scaling::{Observation, QueueState, Reading};
 
 use crate::{
     PoolRef,
@@ -27,9 +26,9 @@ const SECRETS_REFUSED: Duration = Duration::from_secs(5);
 
 /// What is.
 pub struct Observed {
-    /// Where the queue is.
+    /// Where the queues are.
     pub source: Source,
-    /// What is known of it.
+    /// What is known of them.
     pub view: View,
     /// Where what is scaled is.
     pub place: Place,
@@ -37,41 +36,6 @@ pub struct Observed {
     pub deployment: Option<Arc<Workload>>,
     /// The count it asks for.
     pub current: u32,
-}
-
-impl Observed {
-    /// As the law wants it: of a pool as old as `age`, whose replicas take so long to start.
-    #[must_use]
-    pub fn as_observation(&self, concurrency: u32, age: Duration, seconds_to_start: f64) -> Observation {
-        let queue = match &self.view {
-            View {
-                reading: Some(reading),
-                failures: 0,
-                ..
-            } => QueueState::Read(Reading {
-                waiting: reading.waiting + reading.arrivals,
-                running: reading.running,
-                due_retries: reading.due,
-                busy_replicas: busy_replicas(reading.running, concurrency),
-                seconds_per_job: self.view.rates.seconds_per_job(),
-                arrivals_per_second: self.view.rates.arrivals_per_second(),
-                seconds_to_start,
-            }),
-            view => QueueState::Unreadable {
-                failures: view.failures,
-            },
-        };
-        Observation {
-            current: self.current,
-            age,
-            queue,
-        }
-    }
-}
-
-/// The least number of replicas that can hold so many jobs. Which ones do is asked before any of them goes.
-fn busy_replicas(running: u64, concurrency: u32) -> u32 {
-    u32::try_from(running.div_ceil(concurrency.max(1).into())).unwrap_or(u32::MAX)
 }
 
 /// Looks.
@@ -94,7 +58,7 @@ pub async fn observe(
         Err(refusal) => return Ok(Err(refusal)),
     };
     let target = targets::find(pool, ctx, state).await?;
-    let found = queue_of(pool, server).and_then(|(server, queue)| {
+    let found = source::queues(pool).and_then(|queues| {
         let ready = target
             .as_ref()
             .ok()
@@ -105,7 +69,7 @@ pub async fn observe(
         let leads = ctx.leadership.term().is_some();
         let source = Source {
             server,
-            queue,
+            queues,
             chores: (leads && !served_by_us).then(|| Chores {
                 terms: terms(&pool.spec.worker),
                 recover_foreign: pool.spec.worker.recover_foreign_jobs,
@@ -126,10 +90,6 @@ pub async fn observe(
         deployment,
         current,
     }))
-}
-
-fn queue_of(pool: &WorkerPool, server: Server) -> Result<(Server, queue::Queue), Refusal> {
-    Ok((server, source::queue(pool)?))
 }
 
 /// Where Redis is. Secrets are read seldom: never on the way from a change to a count.
@@ -216,12 +176,5 @@ mod tests {
         assert_eq!(current(&pool, &mut state, None), 1);
         state.replicas = Some(4);
         assert_eq!(current(&pool, &mut state, None), 4);
-    }
-
-    #[test]
-    fn busy_replicas_are_as_few_as_can_hold_the_running_jobs() {
-        assert_eq!(busy_replicas(0, 1), 0);
-        assert_eq!(busy_replicas(7, 1), 7);
-        assert_eq!(busy_replicas(7, 4), 2);
     }
 }

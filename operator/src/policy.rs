@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use crds::{WorkerPoolSpec, scaling as spec};
-use scaling::{Behavior, Fallback, FallbackBehavior, Policy, RateLimit, Rules, SelectPolicy};
+use scaling::{Behavior, Combine, Fallback, FallbackBehavior, Policy, RateLimit, Rules, SelectPolicy};
 
 use crate::bounds::InForce;
 
@@ -80,7 +80,14 @@ pub(crate) fn count(number: i32) -> u32 {
     u32::try_from(number).unwrap_or(0)
 }
 
-fn at_least_one(number: i32) -> NonZeroU32 {
+pub(crate) fn combine(combine: spec::Combine) -> Combine {
+    match combine {
+        spec::Combine::Sum => Combine::Sum,
+        spec::Combine::Max => Combine::Max,
+    }
+}
+
+pub(crate) fn at_least_one(number: i32) -> NonZeroU32 {
     NonZeroU32::new(count(number)).unwrap_or(NonZeroU32::MIN)
 }
 

@@ -12,7 +12,7 @@ use kube::{
     api::{PartialObjectMeta, Patch, PatchParams},
     runtime::controller::Action,
 };
-use scaling::{Decision, History};
+use scaling::{Decision, History, Observation};
 use serde_json::json;
 
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
     apply::{Applied, CONFLICT_RETRY, apply},
     bounds::{InForce, Schedules},
     context::{Context, PoolState},
+    demand::{Demand, demand},
     error::{self, Error},
     events::{self, Event},
     metrics::PoolGauges,
@@ -114,13 +115,15 @@ async fn serve(
     if !restore::note(pool, ctx, state, &observed).await? {
         return Ok(Action::requeue(CONFLICT_RETRY));
     }
-    let decision = decide(pool, state, &observed, &bounds, now);
+    let demand = demand(&pool.spec, &observed.view, state.starts.seconds());
+    let decision = decide(pool, state, &observed, &demand, &bounds, now);
     ctx.metrics.decided(decision.reason);
 
     let result = apply(pool, pool_ref, ctx, state, &observed, &decision).await;
     let applied = result.as_ref().ok();
     if let Some(count) = applied.and_then(|applied| applied.scaled_to) {
-        scaled(pool, ctx, state, &observed, &decision, count);
+        let decided_by = demand.decided_by;
+        scaled(pool, ctx, state, &observed, &decision, decided_by, count);
     }
     let again = look_again(&decision, &bounds, now, wall_clock);
     let findings = Findings {
@@ -128,6 +131,7 @@ async fn serve(
         view: Some(&observed.view),
         deployment: observed.deployment.as_deref(),
         decision: Some((&decision, &bounds)),
+        decided_by: demand.decided_by,
         next_look: again.and_then(|after| wall_clock.checked_add(SignedDuration::try_from(after).ok()?).ok()),
         held_back: applied.and_then(|applied| applied.held_back.as_ref()),
         scaled_at: state.scaled.map(|(at, _)| at),
@@ -169,6 +173,7 @@ fn decide(
     pool: &WorkerPool,
     state: &mut PoolState,
     observed: &Observed,
+    demand: &Demand<'_>,
     bounds: &InForce,
     now: Instant,
 ) -> Decision {
@@ -177,7 +182,11 @@ fn decide(
         let ready = u32::try_from(deployment.status.ready_replicas).unwrap_or(0);
         state.starts.ready(ready, now);
     }
-    let observation = observed.as_observation(policy.concurrency.get(), age(pool), state.starts.seconds());
+    let observation = Observation {
+        current: observed.current,
+        age: age(pool),
+        queue: demand.queue,
+    };
     let run_id = observed.view.reading.as_ref().map(|reading| &reading.run_id);
     if run_id.is_some() && state.run_id.as_ref() != run_id {
         // A server that was restarted may have lost its data: the window starts anew, as after a restart of our own.
@@ -208,6 +217,7 @@ fn scaled(
     state: &mut PoolState,
     observed: &Observed,
     decision: &Decision,
+    decided_by: Option<&str>,
     count: u32,
 ) {
     if let Some(changed_at) = observed.view.changed_at {
@@ -237,8 +247,9 @@ fn scaled(
         .raw
         .filter(|raw| *raw != u64::from(count))
         .map_or_else(String::new, |raw| format!(", demand asks for {raw}"));
+    let by = decided_by.map_or_else(String::new, |queue| format!(" by the queue {queue}"));
     let note = format!(
-        "from {from} to {count} replicas: {}{asked}{seen}",
+        "from {from} to {count} replicas: {}{by}{asked}{seen}",
         decision.reason
     );
     tracing::info!(pool = %PoolRef::from_obj(pool), from, to = count, reason = %decision.reason, "scaled");

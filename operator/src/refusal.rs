@@ -14,8 +14,8 @@ const AGGREGATED: &str = "workerpool.dev/aggregate-to-operator";
 /// Why a pool is not served as it is. Nothing is changed for it, and it is looked at again from time to time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It names more than one queue.
-    SeveralQueues,
+    /// It names several queues, or one of another system, which the stock worker does not serve.
+    NeedsScaleTarget,
     /// Another pool, an older one, has the queue.
     QueueTaken {
         /// `namespace/name` of the other.
@@ -88,7 +88,7 @@ impl Refusal {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::SeveralQueues => "SeveralQueues",
+            Self::NeedsScaleTarget => "NeedsScaleTarget",
             Self::QueueTaken { .. } => "QueueTaken",
             Self::TargetTaken { .. } => "TargetTaken",
             Self::TargetAutoscaled { .. } => "TargetAutoscaled",
@@ -124,9 +124,10 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::SeveralQueues => {
-                f.write_str("a pool follows one queue in this version; make a pool for each")
-            }
+            Self::NeedsScaleTarget => f.write_str(
+                "several queues, and those with a source, need workers of your own: name their Deployment in scaleTargetRef, \
+                 or make a pool for each queue",
+            ),
             Self::QueueTaken { by } => write!(f, "the older pool {by} follows this queue already"),
             Self::TargetTaken { by, target } => write!(f, "the older pool {by} scales the {target} already"),
             Self::TargetAutoscaled { by, target } => {

@@ -1,11 +1,15 @@
-//! Where a pool's queue is: from its spec and its Secrets.
+//! Where a pool's queues are: from its spec and its Secrets.
 
 use std::collections::BTreeMap;
 
-use crds::{WorkerPool, redis::SecretRef};
+use crds::{
+    WorkerPool, WorkerPoolSpec,
+    queues::{QueueSpec, SourceKey, SourceSpec, SourceType},
+    redis::SecretRef,
+};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{Api, Client, ResourceExt};
-use queue::{Address, Queue, Sentinel, Server, Tls, TlsIdentity};
+use queue::{Address, ForeignKey, ForeignQueue, KeyKind, Queue, Sentinel, Server, Subject, Tls, TlsIdentity};
 
 use crate::{
     error::{self, Error},
@@ -52,19 +56,57 @@ fn within(pool: &WorkerPool, mut address: Address) -> Address {
     address
 }
 
-/// The one queue of the pool.
+/// The queues of the pool, in its order.
 ///
 /// # Errors
-/// [`Refusal::SeveralQueues`], and [`Refusal::Settings`] for a name that is none.
-pub fn queue(pool: &WorkerPool) -> Result<Queue, Refusal> {
-    let [queue] = pool.spec.queues.as_slice() else {
-        return Err(Refusal::SeveralQueues);
+/// [`Refusal::NeedsScaleTarget`], and [`Refusal::Settings`] for a name that is none.
+pub fn queues(pool: &WorkerPool) -> Result<Vec<Subject>, Refusal> {
+    let subjects = subjects(&pool.spec)?;
+    let served_by_stock_workers = subjects.len() == 1 && subjects.iter().all(|one| one.own().is_some());
+    if pool.spec.scale_target_ref.is_none() && !served_by_stock_workers {
+        return Err(Refusal::NeedsScaleTarget);
+    }
+    Ok(subjects)
+}
+
+/// The same, whoever serves them.
+pub(crate) fn subjects(spec: &WorkerPoolSpec) -> Result<Vec<Subject>, Refusal> {
+    let subject = |queue: &QueueSpec| match &queue.source {
+        Some(source) => Ok(foreign(source)?.into()),
+        None => Ok(own(spec, &queue.name)?.into()),
     };
+    spec.queues.iter().map(subject).collect()
+}
+
+fn own(spec: &WorkerPoolSpec, name: &str) -> Result<Queue, Refusal> {
     Ok(Queue {
-        name: queue.name.parse().map_err(refused)?,
-        queue_db: database(pool.spec.redis.queue_db)?,
-        jobs_db: database(pool.spec.redis.jobs_db)?,
+        name: name.parse().map_err(refused)?,
+        queue_db: database(spec.redis.queue_db)?,
+        jobs_db: database(spec.redis.jobs_db)?,
     })
+}
+
+fn foreign(source: &SourceSpec) -> Result<ForeignQueue, Refusal> {
+    let keys = |keys: &[SourceKey]| keys.iter().map(foreign_key).collect();
+    Ok(ForeignQueue {
+        db: database(source.db)?,
+        waiting: keys(&source.waiting),
+        running: keys(&source.running),
+    })
+}
+
+fn foreign_key(key: &SourceKey) -> ForeignKey {
+    ForeignKey {
+        name: key.key.clone(),
+        kind: match key.kind {
+            SourceType::List => KeyKind::List,
+            SourceType::Stream => KeyKind::Stream,
+            SourceType::SortedSet => KeyKind::SortedSet,
+            SourceType::Set => KeyKind::Set,
+            SourceType::Hash => KeyKind::Hash,
+        },
+        group: key.consumer_group.clone(),
+    }
 }
 
 /// Whether the pool needs Secrets, so that its [`server`] has to be looked at from time to time.

@@ -51,7 +51,7 @@ pub use drainer::{Drainer, Mark, WorkerState};
 pub use error::{Error, Result};
 pub use foreign::Sweep;
 pub use job::{Cursor, Idempotency, Job, JobId, JobOptions, MAX_ID_BYTES, NewJob, Page, Status};
-pub use observer::{Change, Changes, Counts, Observer, Reading};
+pub use observer::{Change, Changes, Counts, ForeignKey, ForeignQueue, KeyKind, Observer, Reading, Subject};
 pub use overview::{Overview, WorkerJobs};
 pub use payload::Payload;
 pub use producer::Producer;

@@ -109,6 +109,16 @@ use worker::WorkerSpec;
         "message": "the template's container worker must not have an image beside worker.handler.http: it is the stock worker; give the service's container another name",
         "fieldPath": ".template.spec.containers",
     },
+    {
+        "rule": "has(self.scaleTargetRef) || (self.queues.size() == 1 && !has(self.queues[0].source))",
+        "message": "several queues, and those with a source, need workers of your own: name their Deployment in scaleTargetRef; the stock worker takes from one queue",
+        "fieldPath": ".queues",
+    },
+    {
+        "rule": "!has(self.scaling.targetWaitSeconds) || (self.queues.size() == 1 && !has(self.queues[0].source) && self.queues[0].weight == 1)",
+        "message": "targetWaitSeconds needs one queue, without source and weight: how long a job takes is known of such a queue alone; use jobsPerReplica",
+        "fieldPath": ".scaling.targetWaitSeconds",
+    },
 ]))]
 pub struct WorkerPoolSpec {
     /// Exactly this many replicas, whatever the queue says; `kubectl scale` sets it. Absent: follow the queue. It skips
@@ -125,7 +135,8 @@ pub struct WorkerPoolSpec {
     #[serde(default)]
     pub redis: RedisSpec,
 
-    /// The queues that the workers take jobs from. Their names are immutable. For now only the first is served.
+    /// The queues that the workers take jobs from. Their names are immutable. Several, and those with a source, need a
+    /// scaleTargetRef.
     #[serde(default = "queues::default_queues")]
     #[schemars(
         length(min = 1, max = 8),
@@ -135,6 +146,9 @@ pub struct WorkerPoolSpec {
             "x-kubernetes-validations" = [{
                 "rule": "self.size() == oldSelf.size() && self.all(q, oldSelf.exists(o, o.name == q.name))",
                 "message": "the names of the queues are immutable: make a new pool",
+            }, {
+                "rule": "self.all(q, oldSelf.all(o, o.name != q.name || has(o.source) == has(q.source)))",
+                "message": "a source can neither be given to a queue nor taken away: make a new pool",
             }],
         )
     )]

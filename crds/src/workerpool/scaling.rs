@@ -46,6 +46,9 @@ pub struct ScalingSpec {
     #[schemars(range(min = 1, max = 86_400))]
     pub target_wait_seconds: Option<i32>,
 
+    /// How the demand of several queues becomes that of the pool.
+    pub combine: Combine,
+
     /// The count while there is nothing to do, less than minReplicas, which then holds only while there is. Absent:
     /// minReplicas always.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,6 +93,7 @@ impl Default for ScalingSpec {
             max_replicas: 10,
             jobs_per_replica: 5,
             target_wait_seconds: None,
+            combine: Combine::default(),
             idle_replicas: None,
             cooldown_seconds: 0,
             initial_cooldown_seconds: 0,
@@ -99,6 +103,16 @@ impl Default for ScalingSpec {
             fallback: None,
         }
     }
+}
+
+/// How the demand of several queues becomes that of the pool.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+pub enum Combine {
+    /// All of them together: each job needs a worker's time.
+    #[default]
+    Sum,
+    /// That of the queue that has most: the same workers see to all queues at once.
+    Max,
 }
 
 /// A time at which other bounds hold: from each `start` until the next `end`.

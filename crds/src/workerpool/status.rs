@@ -33,9 +33,16 @@ pub struct WorkerPoolStatus {
     /// When the count was last changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_scale_time: Option<Time>,
-    /// What the queue last said; refreshed at most every 5 seconds.
+    /// What the queue last said, all of them together where there are several; refreshed at most every 5 seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<QueueStatus>,
+    /// What each queue last said, where there are several or one has a source; refreshed at most every 5 seconds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 8),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub queues: Vec<NamedQueueStatus>,
     /// What holds and what does not: Ready, Accepted, QueueReadable, ScalingActive, Available, DataSafe.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(
@@ -53,6 +60,10 @@ pub struct DecisionStatus {
     /// Refreshed at most every 5 seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw_replicas: Option<i64>,
+    /// With combine Max: the queue that has most, and so decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub queue: Option<String>,
     /// The least in force now: the spec's, or that of an open schedule.
     pub min_replicas: i32,
     /// The most in force now: the spec's, or that of an open schedule.
@@ -95,4 +106,21 @@ pub struct QueueStatus {
     /// When the job at the head of the line was submitted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oldest_job_time: Option<Time>,
+}
+
+/// What one of several queues last said.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[serde(default, rename_all = "camelCase")]
+pub struct NamedQueueStatus {
+    /// Its name in the spec.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// Jobs in line.
+    pub waiting: i64,
+    /// Jobs that a worker holds.
+    pub running: i64,
+    /// Why it cannot be read; the numbers are the last that could.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub error: Option<String>,
 }

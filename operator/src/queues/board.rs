@@ -1,4 +1,4 @@
-//! What is known of each pool's queue, and whom to wake for it.
+//! What is known of each pool's queues, and whom to wake for it.
 
 use std::{
     collections::HashMap,
@@ -7,39 +7,23 @@ use std::{
 };
 
 use futures::{Stream, channel::mpsc};
-use queue::{Reading, Risk};
-use scaling::{Counted, Rates};
+use queue::{Reading, Risk, Subject};
+use scaling::Counted;
 use tokio::sync::mpsc as tokio_mpsc;
 
-use super::errand::Marks;
+use super::{
+    errand::Marks,
+    view::{QueueView, View},
+};
 use crate::PoolRef;
 
 /// Failed reads closer together than this count as one: several at once are one outage, not many polls.
 const FAILURES_APART: Duration = Duration::from_secs(1);
 
-/// What is known of a pool's queue.
-#[derive(Clone, Debug, Default)]
-pub struct View {
-    /// The last good reading.
-    pub reading: Option<Reading>,
-    /// Polls that failed since then.
-    pub failures: u32,
-    /// What the last of these failed with.
-    pub error: Option<queue::Error>,
-    /// When Redis told of the change that made us read; `None` for a poll, and for what was seen before.
-    pub changed_at: Option<Instant>,
-    /// What the reading says over time.
-    pub rates: Rates,
-    /// What puts the data at risk, as the server is set up; `None` until that is known.
-    pub risks: Option<Result<Vec<Risk>, queue::Error>>,
-    /// The answer to the last request for marks.
-    pub marks: Option<Result<Marks, queue::Error>>,
-}
-
-/// How a pool's queue is, for who wants to put something in.
+/// How the queue is into which something can be put: the first of our own that a pool follows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outlook {
-    /// Whether it is followed.
+    /// Whether there is one, and it is followed.
     pub followed: bool,
     /// What the last reading failed with, if it failed.
     pub error: Option<queue::Error>,
@@ -57,10 +41,32 @@ pub(super) struct Board {
 
 #[derive(Debug, Default)]
 struct Entry {
-    view: View,
+    queues: Vec<Followed>,
+    /// The first change that nobody has looked at yet is what the reaction is measured from.
+    changed_at: Option<Instant>,
+    risks: Option<Result<Vec<Risk>, queue::Error>>,
+    marks: Option<Result<Marks, queue::Error>>,
     /// A wake-up is under way, and nobody has looked since.
     woken: bool,
+}
+
+#[derive(Debug)]
+struct Followed {
+    view: QueueView,
     failed_at: Option<Instant>,
+}
+
+impl Entry {
+    fn queue(&mut self, subject: &Subject) -> Option<&mut Followed> {
+        self.queues
+            .iter_mut()
+            .find(|queue| queue.view.subject == *subject)
+    }
+
+    fn own(&self) -> Option<&QueueView> {
+        let mut views = self.queues.iter().map(|queue| &queue.view);
+        views.find(|view| view.subject.own().is_some())
+    }
 }
 
 impl Board {
@@ -74,8 +80,16 @@ impl Board {
         (board, stream)
     }
 
-    pub(super) fn add(&self, pool: &PoolRef) {
-        self.entries().entry(pool.clone()).or_default();
+    /// Begins a pool that follows these, if it is not known.
+    pub(super) fn add(&self, pool: &PoolRef, subjects: &[Subject]) {
+        let follow = |subject| Followed {
+            view: QueueView::of(subject),
+            failed_at: None,
+        };
+        self.entries().entry(pool.clone()).or_insert_with(|| Entry {
+            queues: subjects.iter().map(follow).collect(),
+            ..Entry::default()
+        });
     }
 
     pub(super) fn view(&self, pool: &PoolRef) -> View {
@@ -84,17 +98,19 @@ impl Board {
             return View::default();
         };
         entry.woken = false;
-        let view = entry.view.clone();
-        entry.view.changed_at = None;
-        view
+        View {
+            changed_at: entry.changed_at.take(),
+            risks: entry.risks.clone(),
+            marks: entry.marks.clone(),
+            ..View::of(entry.queues.iter().map(|queue| queue.view.clone()).collect())
+        }
     }
 
     pub(super) fn outlook(&self, pool: &PoolRef) -> Outlook {
         let entries = self.entries();
-        let Some(entry) = entries.get(pool) else {
+        let Some(view) = entries.get(pool).and_then(Entry::own) else {
             return Outlook::default();
         };
-        let view = &entry.view;
         Outlook {
             followed: true,
             error: view.error.clone(),
@@ -116,11 +132,21 @@ impl Board {
         }
     }
 
-    pub(super) fn read(&self, pool: &PoolRef, reading: Reading, changed_at: Option<Instant>) {
+    pub(super) fn read(
+        &self,
+        pool: &PoolRef,
+        subject: &Subject,
+        reading: Reading,
+        changed_at: Option<Instant>,
+    ) {
         let before = self.outlook(pool);
         let changed_jobs = reading.changed > 0;
         self.update(pool, |entry| {
-            let view = &mut entry.view;
+            let Some(queue) = entry.queue(subject) else {
+                return false;
+            };
+            queue.failed_at = None;
+            let view = &mut queue.view;
             let news = view.failures > 0 || view.reading.as_ref().is_none_or(|last| differs(last, &reading));
             if view
                 .reading
@@ -133,9 +159,7 @@ impl Board {
             view.reading = Some(reading);
             view.failures = 0;
             view.error = None;
-            // The first change that nobody has looked at yet is what the reaction is measured from.
-            view.changed_at = view.changed_at.or(changed_at);
-            entry.failed_at = None;
+            entry.changed_at = entry.changed_at.or(changed_at);
             news
         });
         if changed_jobs || before.error.is_some() {
@@ -143,23 +167,26 @@ impl Board {
         }
     }
 
-    pub(super) fn failed(&self, pool: &PoolRef, error: &queue::Error) {
+    pub(super) fn failed(&self, pool: &PoolRef, subject: &Subject, error: &queue::Error) {
         let now = Instant::now();
         let before = self.outlook(pool);
         self.update(pool, |entry| {
-            let view = &mut entry.view;
-            let counts = entry
+            let Some(queue) = entry.queue(subject) else {
+                return false;
+            };
+            let counts = queue
                 .failed_at
                 .is_none_or(|last| now.duration_since(last) >= FAILURES_APART);
+            let view = &mut queue.view;
             if counts {
                 view.failures = view.failures.saturating_add(1);
-                entry.failed_at = Some(now);
+                queue.failed_at = Some(now);
             }
             let news = counts || view.error.as_ref() != Some(error);
             view.error = Some(error.clone());
             news
         });
-        if before.error.as_ref() != Some(error) {
+        if self.outlook(pool).error != before.error {
             self.tell(pool);
         }
     }
@@ -167,21 +194,21 @@ impl Board {
     /// Drops the last answer: a new one is on its way.
     pub(super) fn expect_marks(&self, pool: &PoolRef) {
         if let Some(entry) = self.entries().get_mut(pool) {
-            entry.view.marks = None;
+            entry.marks = None;
         }
     }
 
     pub(super) fn marked(&self, pool: &PoolRef, marks: Result<Marks, queue::Error>) {
         self.update(pool, |entry| {
-            entry.view.marks = Some(marks);
+            entry.marks = Some(marks);
             true
         });
     }
 
     pub(super) fn found_risks(&self, pool: &PoolRef, risks: &Result<Vec<Risk>, queue::Error>) {
         self.update(pool, |entry| {
-            let news = entry.view.risks.as_ref() != Some(risks);
-            entry.view.risks = Some(risks.clone());
+            let news = entry.risks.as_ref() != Some(risks);
+            entry.risks = Some(risks.clone());
             news
         });
     }
@@ -191,25 +218,27 @@ impl Board {
         let _ = self.wakes.unbounded_send(pool.clone());
     }
 
-    /// The last good reading.
-    pub(super) fn peek(&self, pool: &PoolRef) -> Option<Reading> {
-        self.entries().get(pool)?.view.reading.clone()
-    }
-
     pub(super) fn forget(&self, pool: &PoolRef) {
         self.entries().remove(pool);
     }
 
+    /// When each pool's queues were last read; of several, the one that was not for longest.
     pub(super) fn read_times(&self) -> Vec<(PoolRef, Instant)> {
         self.entries()
             .iter()
-            .filter_map(|(pool, entry)| Some((pool.clone(), entry.view.reading.as_ref()?.read_at)))
+            .filter_map(|(pool, entry)| {
+                let readings = entry
+                    .queues
+                    .iter()
+                    .filter_map(|queue| queue.view.reading.as_ref());
+                Some((pool.clone(), readings.map(|reading| reading.read_at).min()?))
+            })
             .collect()
     }
 
     /// What puts each pool's data at risk, as far as it is known.
     pub(super) fn risks(&self) -> Vec<(PoolRef, Vec<Risk>)> {
-        let found = |entry: &Entry| entry.view.risks.clone()?.ok();
+        let found = |entry: &Entry| entry.risks.clone()?.ok();
         self.entries()
             .iter()
             .filter_map(|(pool, entry)| Some((pool.clone(), found(entry)?)))

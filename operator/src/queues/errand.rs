@@ -57,24 +57,40 @@ pub(super) async fn do_chores(drainer: &Drainer, queue: &Queue, chores: Chores) 
     Ok(())
 }
 
-/// Chooses and marks.
-pub(super) async fn mark(drainer: &Drainer, queue: &Queue, asked: MarkPods, epoch: u64) -> Result<Marks> {
+/// Chooses and marks, on every queue that the pods take from: a pod is idle that is idle on all of them.
+pub(super) async fn mark(drainer: &Drainer, queues: &[Queue], asked: MarkPods, epoch: u64) -> Result<Marks> {
     let at = Instant::now();
-    let chosen = choose(&asked, &drainer.workers(queue).await?);
-    let idle = match asked.mark {
-        Mark::Quiet => drainer.quiet(queue, &chosen, epoch, MARK_TIME).await?,
-        Mark::Drain => drainer.drain(queue, &chosen, epoch, MARK_TIME).await?,
-    };
-    let marked = match asked.mark {
-        Mark::Quiet => idle.iter().cloned().collect(),
-        Mark::Drain => chosen.into_iter().collect(),
-    };
+    let mut workers = Vec::new();
+    for queue in queues {
+        workers.extend(drainer.workers(queue).await?);
+    }
+    let chosen = choose(&asked, &workers);
+    let (mut marked, mut idle) = (BTreeSet::new(), chosen.iter().cloned().collect::<BTreeSet<_>>());
+    for queue in queues {
+        let idle_here = match asked.mark {
+            Mark::Quiet => drainer.quiet(queue, &chosen, epoch, MARK_TIME).await?,
+            Mark::Drain => drainer.drain(queue, &chosen, epoch, MARK_TIME).await?,
+        };
+        match asked.mark {
+            Mark::Quiet => marked.extend(idle_here.iter().cloned()),
+            Mark::Drain => marked.extend(chosen.iter().cloned()),
+        }
+        idle.retain(|pod| idle_here.contains(pod));
+    }
     Ok(Marks {
         asked,
         marked,
-        idle: idle.into_iter().collect(),
+        idle,
         at,
     })
+}
+
+/// Lifts marks.
+pub(super) async fn unmark(drainer: &Drainer, queues: &[Queue], pods: &[String], epoch: u64) -> Result<()> {
+    for queue in queues {
+        drainer.unquiet(queue, pods, epoch).await?;
+    }
+    Ok(())
 }
 
 /// The pods to mark: those that go first anyway, then the ones that hold least. A pod of which no worker of ours was
@@ -83,7 +99,8 @@ fn choose(asked: &MarkPods, workers: &[WorkerState]) -> Vec<String> {
     let mut held = HashMap::new();
     for worker in workers {
         if let Some(pod) = &worker.pod_uid {
-            held.insert(pod.as_str(), worker.held);
+            let most: &mut u64 = held.entry(pod.as_str()).or_default();
+            *most = worker.held.max(*most);
         }
     }
     let held = |pod: &String| held.get(pod.as_str()).copied().unwrap_or(0);

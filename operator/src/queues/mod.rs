@@ -4,7 +4,8 @@
 //! looks at the [`Board`], so a Redis that answers slowly holds up nobody; what has to be done in Redis is an
 //! [`Errand`] whose answer comes back as a change of the [`View`].
 //!
-//! - `board`: what is known of each pool's queue, and the stream of pools that it wakes.
+//! - `board`: what is known of each pool's queues, and the stream of pools that it wakes.
+//! - `view`: how several queues look as one.
 //! - `server`: the task of one server.
 //! - `errand`: marks on pods.
 //! - `risks`: what puts the data at risk, asked from time to time.
@@ -15,6 +16,7 @@ mod risks;
 mod server;
 #[cfg(test)]
 pub(crate) mod tests;
+mod view;
 
 use std::{
     collections::HashMap,
@@ -22,7 +24,7 @@ use std::{
 };
 
 use futures::Stream;
-use queue::{Queue, Risk, Server, Terms};
+use queue::{Queue, Risk, Server, Subject, Terms};
 use tokio::sync::mpsc;
 
 use self::{
@@ -30,8 +32,9 @@ use self::{
     server::{Command, ServerTask},
 };
 pub use self::{
-    board::{Outlook, View},
+    board::Outlook,
     errand::{Errand, MarkPods, Marks},
+    view::{QueueView, View},
 };
 use crate::{PoolRef, leader::Leadership};
 
@@ -40,10 +43,17 @@ use crate::{PoolRef, leader::Leadership};
 pub struct Source {
     /// Where.
     pub server: Server,
-    /// Which queue there.
-    pub queue: Queue,
-    /// What to do that workers of ours do by the way, where perhaps none lives.
+    /// Which queues there, each once.
+    pub queues: Vec<Subject>,
+    /// What to do for those of our own that workers of ours do by the way, where perhaps none lives.
     pub chores: Option<Chores>,
+}
+
+impl Source {
+    /// The queues of our own.
+    pub fn own(&self) -> impl Iterator<Item = &Queue> {
+        self.queues.iter().filter_map(Subject::own)
+    }
 }
 
 /// What somebody has to do for a queue: promote retries, reap leases, end retention, look for what foreign workers lost.
@@ -90,19 +100,19 @@ impl Queues {
         (queues, wakes)
     }
 
-    /// Follows the pool's queue from now on, if it does not already. Must be called within a tokio runtime.
+    /// Follows the pool's queues from now on, if it does not already. Must be called within a tokio runtime.
     pub fn follow(&self, pool: &PoolRef, source: &Source) {
         let mut shared = self.shared();
         let known = shared.followed.get(pool);
         if known == Some(source) {
             return;
         }
-        let moved = known.is_some_and(|known| known.server != source.server || known.queue != source.queue);
+        let moved = known.is_some_and(|known| known.server != source.server || known.queues != source.queues);
         if moved {
             shared.leave(pool);
             self.board.forget(pool);
         }
-        self.board.add(pool);
+        self.board.add(pool, &source.queues);
         if !shared.servers.contains_key(&source.server) {
             match ServerTask::spawn(&source.server, Arc::clone(&self.board), self.leadership.clone()) {
                 Ok(commands) => {
@@ -112,7 +122,9 @@ impl Queues {
                 }
                 Err(error) => {
                     drop(shared);
-                    self.board.failed(pool, &error);
+                    for subject in &source.queues {
+                        self.board.failed(pool, subject, &error);
+                    }
                     return;
                 }
             }
@@ -120,9 +132,10 @@ impl Queues {
         let fresh = shared.followed.insert(pool.clone(), source.clone()).is_none();
         if let Some(connected) = shared.servers.get_mut(&source.server) {
             connected.pools += usize::from(fresh);
+            // All at once, so that they are read together.
             connected.send(Command::Follow {
                 pool: pool.clone(),
-                queue: source.queue.clone(),
+                subjects: source.queues.clone(),
                 chores: source.chores,
             });
         }
@@ -130,22 +143,22 @@ impl Queues {
         self.board.tell(pool);
     }
 
-    /// Follows the pool's queue no longer; a server that no pool needs is disconnected.
+    /// Follows the pool's queues no longer; a server that no pool needs is disconnected.
     pub fn forget(&self, pool: &PoolRef) {
         self.shared().leave(pool);
         self.board.forget(pool);
         self.board.tell(pool);
     }
 
-    /// Where the pool's queue is, if it is followed.
+    /// Where the pool's queue is into which something can be put, the first of our own, if it is followed.
     #[must_use]
     pub fn source(&self, pool: &PoolRef) -> Option<(Server, Queue)> {
         let shared = self.shared();
         let source = shared.followed.get(pool)?;
-        Some((source.server.clone(), source.queue.clone()))
+        Some((source.server.clone(), source.own().next()?.clone()))
     }
 
-    /// How the pool's queue is, for who wants to put something in.
+    /// How that queue is.
     #[must_use]
     pub fn outlook(&self, pool: &PoolRef) -> Outlook {
         self.board.outlook(pool)
@@ -176,7 +189,7 @@ impl Queues {
         if let Some(connected) = shared.servers.get(&source.server) {
             connected.send(Command::Run {
                 pool: pool.clone(),
-                queue: source.queue.clone(),
+                queues: source.own().cloned().collect(),
                 errand,
             });
         }
@@ -222,7 +235,10 @@ impl Shared {
         if connected.pools == 0 {
             self.servers.remove(&source.server);
         } else {
-            connected.send(Command::Leave { queue: source.queue });
+            connected.send(Command::Leave {
+                pool: pool.clone(),
+                subjects: source.queues,
+            });
         }
     }
 }

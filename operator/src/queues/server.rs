@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use queue::{Change, Changes, Drainer, Observer, Queue, Reading, Risk, Server};
+use queue::{Change, Changes, Drainer, Observer, Queue, Reading, Risk, Server, Subject};
 use tokio::{sync::mpsc, time::sleep_until};
 
 use super::{
@@ -24,7 +24,7 @@ const READS_APART: Duration = Duration::from_millis(20);
 const POLL_BUSY: Duration = Duration::from_secs(5);
 /// How often an empty queue is read though Redis tells of no change.
 const POLL_IDLE: Duration = Duration::from_secs(30);
-/// How often any queue is read where Redis refuses to tell of changes.
+/// How often a queue is read where Redis refuses to tell of changes, or does not tell of all.
 const POLL_UNTRACKED: Duration = Duration::from_secs(1);
 /// Queues read at once.
 const BATCH: usize = 256;
@@ -44,22 +44,23 @@ const DRAINER_IDLE: Duration = Duration::from_secs(60);
 pub(super) enum Command {
     Follow {
         pool: PoolRef,
-        queue: Queue,
+        subjects: Vec<Subject>,
         chores: Option<Chores>,
     },
     Leave {
-        queue: Queue,
+        pool: PoolRef,
+        subjects: Vec<Subject>,
     },
     Run {
         pool: PoolRef,
-        queue: Queue,
+        queues: Vec<Queue>,
         errand: Errand,
     },
 }
 
 /// What was under way and has ended.
 enum Done {
-    Read(Vec<(Queue, queue::Result<Reading>)>),
+    Read(Vec<(Subject, queue::Result<Reading>)>),
     Marked(PoolRef, queue::Result<Marks>),
     Unmarked,
     Ticked(Queue),
@@ -74,8 +75,8 @@ pub(super) struct ServerTask {
     changes: Changes,
     /// Made when there is something to do, dropped when there has not been for a while.
     drainer: Option<(Drainer, Instant)>,
-    followed: HashMap<Queue, Followed>,
-    reads: Schedule<Queue>,
+    followed: HashMap<Subject, Followed>,
+    reads: Schedule<Subject>,
     ticks: Schedule<Queue>,
     risks: Risks,
     /// The process that the last reading came from.
@@ -86,9 +87,13 @@ pub(super) struct ServerTask {
     next_read: Instant,
 }
 
+#[derive(Default)]
 struct Followed {
-    pool: PoolRef,
+    /// One, if the queue is our own; another system's may be followed by several.
+    pools: Vec<PoolRef>,
     chores: Option<Chores>,
+    /// Whether the last good reading had something that a tick could move.
+    can_be_ticked: bool,
     read_at: Option<Instant>,
     /// When Redis told of a change that has not been read since.
     changed_at: Option<Instant>,
@@ -159,52 +164,76 @@ impl ServerTask {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Follow { pool, queue, chores } => {
-                let followed = self.followed.entry(queue.clone()).or_insert(Followed {
-                    pool: pool.clone(),
-                    chores,
-                    read_at: None,
-                    changed_at: None,
-                    reading_changed_at: None,
-                    marks_end: None,
-                });
+            Command::Follow {
+                pool,
+                subjects,
+                chores,
+            } => {
+                for subject in &subjects {
+                    self.follow(&pool, subject, chores.filter(|_| subject.own().is_some()));
+                }
                 if let Some(risks) = &self.risks.known {
                     self.board.found_risks(&pool, risks);
                 }
-                followed.pool = pool;
-                followed.chores = chores;
-                if chores.is_some() {
-                    self.ticks.no_later(&queue, Instant::now());
-                } else {
-                    self.ticks.remove(&queue);
+            }
+            Command::Leave { pool, subjects } => {
+                for subject in &subjects {
+                    self.leave(&pool, subject);
                 }
-                self.reads.no_later(&queue, Instant::now());
             }
-            Command::Leave { queue } => {
-                self.followed.remove(&queue);
-                self.reads.remove(&queue);
-                self.ticks.remove(&queue);
-                self.observer.forget(&queue);
-            }
-            Command::Run { pool, queue, errand } => self.start_errand(pool, queue, errand),
+            Command::Run { pool, queues, errand } => self.start_errand(pool, queues, errand),
         }
+    }
+
+    fn follow(&mut self, pool: &PoolRef, subject: &Subject, chores: Option<Chores>) {
+        let now = Instant::now();
+        let followed = self.followed.entry(subject.clone()).or_default();
+        if !followed.pools.contains(pool) {
+            followed.pools.push(pool.clone());
+        }
+        followed.chores = chores;
+        if let Some(queue) = subject.own() {
+            if chores.is_some() {
+                self.ticks.no_later(queue, now);
+            } else {
+                self.ticks.remove(queue);
+            }
+        }
+        self.reads.no_later(subject, now);
+    }
+
+    fn leave(&mut self, pool: &PoolRef, subject: &Subject) {
+        let Some(followed) = self.followed.get_mut(subject) else {
+            return;
+        };
+        followed.pools.retain(|other| other != pool);
+        if !followed.pools.is_empty() {
+            return;
+        }
+        self.followed.remove(subject);
+        self.reads.remove(subject);
+        if let Some(queue) = subject.own() {
+            self.ticks.remove(queue);
+        }
+        self.observer.forget(subject);
     }
 
     fn hear(&mut self, change: Change) {
         let now = Instant::now();
-        match change {
-            Change::Queue(queue) => {
-                if let Some(followed) = self.followed.get_mut(&queue) {
-                    followed.changed_at.get_or_insert(now);
-                    let at = followed.read_at.map_or(now, |last| now.max(last + READS_APART));
-                    self.reads.no_later(&queue, at);
-                }
-            }
+        let subject = match change {
+            Change::Queue(queue) => Subject::Own(queue),
+            Change::Foreign(queue) => Subject::Foreign(queue),
             Change::All => {
-                for queue in self.followed.keys() {
-                    self.reads.no_later(queue, now);
+                for subject in self.followed.keys() {
+                    self.reads.no_later(subject, now);
                 }
+                return;
             }
+        };
+        if let Some(followed) = self.followed.get_mut(&subject) {
+            followed.changed_at.get_or_insert(now);
+            let at = followed.read_at.map_or(now, |last| now.max(last + READS_APART));
+            self.reads.no_later(&subject, at);
         }
     }
 
@@ -233,27 +262,28 @@ impl ServerTask {
         }
     }
 
-    fn start_read(&mut self, queues: Vec<Queue>, now: Instant) {
-        for queue in &queues {
-            if let Some(followed) = self.followed.get_mut(queue) {
+    fn start_read(&mut self, subjects: Vec<Subject>, now: Instant) {
+        for subject in &subjects {
+            if let Some(followed) = self.followed.get_mut(subject) {
                 followed.read_at = Some(now);
                 followed.reading_changed_at = followed.changed_at.take();
             }
         }
         self.reading = true;
-        self.next_read = now + COST.saturating_mul(u32::try_from(queues.len()).unwrap_or(u32::MAX));
+        self.next_read = now + COST.saturating_mul(u32::try_from(subjects.len()).unwrap_or(u32::MAX));
         let observer = self.observer.clone();
         self.under_way.push(
             async move {
-                let readings = observer.read(&queues).await;
-                Done::Read(queues.into_iter().zip(readings).collect())
+                let readings = observer.read_all(&subjects).await;
+                Done::Read(subjects.into_iter().zip(readings).collect())
             }
             .boxed(),
         );
     }
 
     fn start_tick(&mut self, queue: Queue, now: Instant) {
-        let chores = self.followed.get(&queue).and_then(|followed| followed.chores);
+        let followed = self.followed.get(&Subject::Own(queue.clone()));
+        let chores = followed.and_then(|followed| followed.chores);
         let Some(chores) = chores else { return };
         if self.leadership.term().is_none() {
             return;
@@ -271,15 +301,12 @@ impl ServerTask {
         );
     }
 
-    fn start_errand(&mut self, pool: PoolRef, queue: Queue, errand: Errand) {
+    fn start_errand(&mut self, pool: PoolRef, queues: Vec<Queue>, errand: Errand) {
         let Some(epoch) = self.leadership.epoch() else {
             return;
         };
-        if matches!(errand, Errand::Mark(_))
-            && let Some(followed) = self.followed.get_mut(&queue)
-        {
-            followed.marks_end = Some(Instant::now() + errand::MARK_TIME + TICKS_APART);
-            self.plan_tick(&queue);
+        if matches!(errand, Errand::Mark(_)) {
+            self.expect_end_of_marks(&queues);
         }
         let Some(drainer) = self.drainer(Instant::now()) else {
             return;
@@ -288,10 +315,10 @@ impl ServerTask {
             async move {
                 match errand {
                     Errand::Mark(asked) => {
-                        Done::Marked(pool, errand::mark(&drainer, &queue, asked, epoch).await)
+                        Done::Marked(pool, errand::mark(&drainer, &queues, asked, epoch).await)
                     }
                     Errand::Unmark(pods) => {
-                        if let Err(error) = drainer.unquiet(&queue, &pods, epoch).await {
+                        if let Err(error) = errand::unmark(&drainer, &queues, &pods, epoch).await {
                             tracing::warn!(%pool, %error, "marks could not be lifted; they end by themselves");
                         }
                         Done::Unmarked
@@ -300,6 +327,15 @@ impl ServerTask {
             }
             .boxed(),
         );
+    }
+
+    fn expect_end_of_marks(&mut self, queues: &[Queue]) {
+        for queue in queues {
+            if let Some(followed) = self.followed.get_mut(&Subject::Own(queue.clone())) {
+                followed.marks_end = Some(Instant::now() + errand::MARK_TIME + TICKS_APART);
+                self.plan_tick(queue);
+            }
+        }
     }
 
     fn drainer(&mut self, now: Instant) -> Option<Drainer> {
@@ -320,8 +356,8 @@ impl ServerTask {
         match done {
             Done::Read(readings) => {
                 self.reading = false;
-                for (queue, reading) in readings {
-                    self.take_in_reading(&queue, reading);
+                for (subject, reading) in readings {
+                    self.take_in_reading(&subject, reading);
                 }
             }
             Done::Marked(pool, marks) => self.board.marked(&pool, marks),
@@ -331,10 +367,10 @@ impl ServerTask {
         }
     }
 
-    fn take_in_reading(&mut self, queue: &Queue, reading: queue::Result<Reading>) {
-        let Some(followed) = self.followed.get_mut(queue) else {
+    fn take_in_reading(&mut self, subject: &Subject, reading: queue::Result<Reading>) {
+        let Some(followed) = self.followed.get_mut(subject) else {
             // Left while it was read, which armed it again.
-            self.observer.forget(queue);
+            self.observer.forget(subject);
             return;
         };
         let changed_at = followed.reading_changed_at.take();
@@ -344,15 +380,23 @@ impl ServerTask {
                 if last.is_some_and(|last| last != reading.run_id) {
                     self.risks.ask_anew(Instant::now());
                 }
-                self.reads.no_later(queue, next_poll(&reading));
-                if followed.chores.is_some() && can_be_ticked(&reading) {
+                self.reads.no_later(subject, next_poll(subject, &reading));
+                followed.can_be_ticked = can_be_ticked(&reading);
+                if let Some(queue) = subject.own()
+                    && followed.chores.is_some()
+                    && followed.can_be_ticked
+                {
                     self.ticks.no_later(queue, reading.read_at + TICKS_APART);
                 }
-                self.board.read(&followed.pool, reading, changed_at);
+                for pool in &followed.pools {
+                    self.board.read(pool, subject, reading.clone(), changed_at);
+                }
             }
             Err(error) => {
-                self.reads.no_later(queue, Instant::now() + POLL_BUSY);
-                self.board.failed(&followed.pool, &error);
+                self.reads.no_later(subject, Instant::now() + POLL_BUSY);
+                for pool in &followed.pools {
+                    self.board.failed(pool, subject, &error);
+                }
             }
         }
     }
@@ -362,8 +406,8 @@ impl ServerTask {
             return;
         }
         if let Some(risks) = &self.risks.known {
-            for followed in self.followed.values() {
-                self.board.found_risks(&followed.pool, risks);
+            for pool in self.followed.values().flat_map(|followed| &followed.pools) {
+                self.board.found_risks(pool, risks);
             }
         }
     }
@@ -371,7 +415,7 @@ impl ServerTask {
     /// Goes on ticking as long as there is something that a tick could move, or sweep out; and seldom after that, for the
     /// jobs whose retention ends.
     fn plan_tick(&mut self, queue: &Queue) {
-        let Some(followed) = self.followed.get(queue) else {
+        let Some(followed) = self.followed.get(&Subject::Own(queue.clone())) else {
             return;
         };
         let Some(chores) = followed.chores else { return };
@@ -381,11 +425,12 @@ impl ServerTask {
         } else {
             PURGES_APART
         };
-        let next = match self.board.peek(&followed.pool) {
-            Some(reading) if can_be_ticked(&reading) => now + TICKS_APART,
-            _ => marks_end
+        let next = if followed.can_be_ticked {
+            now + TICKS_APART
+        } else {
+            marks_end
                 .filter(|end| *end > now)
-                .map_or(now + seldom, |end| end.min(now + seldom)),
+                .map_or(now + seldom, |end| end.min(now + seldom))
         };
         self.ticks.no_later(queue, next);
     }
@@ -401,9 +446,10 @@ fn can_be_ticked(reading: &Reading) -> bool {
 }
 
 /// When to read again though nothing changes: a retry that falls due changes no key.
-fn next_poll(reading: &Reading) -> Instant {
+fn next_poll(subject: &Subject, reading: &Reading) -> Instant {
+    let unseen = !reading.tracked || (subject.changes_unseen() && has_work(reading));
     let poll = match reading {
-        reading if !reading.tracked => POLL_UNTRACKED,
+        _ if unseen => POLL_UNTRACKED,
         reading if has_work(reading) => POLL_BUSY,
         _ => POLL_IDLE,
     };

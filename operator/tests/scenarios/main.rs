@@ -9,5 +9,6 @@ mod lowering;
 mod refusing;
 mod reporting;
 mod restoring;
+mod sources;
 mod targets;
 mod world;

@@ -106,11 +106,11 @@ impl World {
     /// Shows the watch the pool's own Deployment with this count.
     pub(crate) fn deploy(&mut self, replicas: u32) {
         let server = source::place(&self.pool).unwrap();
-        let queue = source::queue(&self.pool).unwrap();
+        let queues = source::queues(&self.pool).unwrap();
         let inputs = Inputs {
             image: IMAGE,
             server: &server,
-            queue: &queue,
+            queue: queues[0].own().unwrap(),
         };
         let mut deployment = serde_json::to_value(build_deployment(&self.pool, inputs)).unwrap();
         deployment["metadata"]["uid"] = json!("deployment");

@@ -9,13 +9,16 @@ use std::{
 use redis::{PushInfo, PushKind, Value};
 use tokio::sync::Notify;
 
-use crate::{Queue, keys::Keys};
+use super::{ForeignQueue, Subject};
+use crate::Queue;
 
 /// What a [`Changes`] names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// This queue changed since it was last read, or may have.
     Queue(Queue),
+    /// The same of another system's.
+    Foreign(Arc<ForeignQueue>),
     /// Anything may have changed: a flush, a new connection, or there is none any more. Read every queue again.
     All,
 }
@@ -48,11 +51,12 @@ impl Changes {
         }
         // Taken here, that is before it is read: a push during the read marks it again.
         if std::mem::take(&mut state.all) {
-            state.queues.clear();
+            state.subjects.clear();
             return Poll::Ready(Some(Change::All));
         }
-        match state.queues.pop_first() {
-            Some(queue) => Poll::Ready(Some(Change::Queue(queue))),
+        match state.subjects.pop_first() {
+            Some(Subject::Own(queue)) => Poll::Ready(Some(Change::Queue(queue))),
+            Some(Subject::Foreign(queue)) => Poll::Ready(Some(Change::Foreign(queue))),
             None => {
                 state.waker = Some(cx.waker().clone());
                 Poll::Pending
@@ -61,7 +65,7 @@ impl Changes {
     }
 }
 
-/// The queues that changed, and whose keys are whose.
+/// What changed, and whose keys are whose.
 #[derive(Debug, Default)]
 pub(crate) struct Dirty {
     state: Mutex<State>,
@@ -72,9 +76,9 @@ pub(crate) struct Dirty {
 #[derive(Debug, Default)]
 struct State {
     all: bool,
-    queues: BTreeSet<Queue>,
-    /// A push names a key but no database, so that queues of one name may share it.
-    owners: HashMap<Vec<u8>, Vec<Queue>>,
+    subjects: BTreeSet<Subject>,
+    /// A push names a key but no database, so that several may share it.
+    owners: HashMap<Vec<u8>, Vec<Subject>>,
     waker: Option<Waker>,
 }
 
@@ -84,23 +88,23 @@ impl Dirty {
     }
 
     /// Says that a queue is about to be read: what is known to have changed by now the read will see.
-    pub(super) fn about_to_read(&self, queue: &Queue, keys: &Keys) {
+    pub(super) fn about_to_read(&self, subject: &Subject, keys: &[&str]) {
         let mut state = self.state();
-        state.queues.remove(queue);
-        for key in keys.tracked() {
+        state.subjects.remove(subject);
+        for key in keys {
             let owners = state.owners.entry(key.as_bytes().to_vec()).or_default();
-            if !owners.contains(queue) {
-                owners.push(queue.clone());
+            if !owners.contains(subject) {
+                owners.push(subject.clone());
             }
         }
     }
 
-    pub(super) fn forget(&self, queue: &Queue, keys: &Keys) {
+    pub(super) fn forget(&self, subject: &Subject, keys: &[&str]) {
         let mut state = self.state();
-        state.queues.remove(queue);
-        for key in keys.tracked() {
+        state.subjects.remove(subject);
+        for key in keys {
             if let Some(owners) = state.owners.get_mut(key.as_bytes()) {
-                owners.retain(|owner| owner != queue);
+                owners.retain(|owner| owner != subject);
                 if owners.is_empty() {
                     state.owners.remove(key.as_bytes());
                 }
@@ -121,10 +125,10 @@ impl Dirty {
 
     fn mark_owners(&self, keys: &[Value]) {
         let mut state = self.state();
-        let State { queues, owners, .. } = &mut *state;
+        let State { subjects, owners, .. } = &mut *state;
         for key in keys {
             if let Value::BulkString(key) = key {
-                queues.extend(owners.get(key).into_iter().flatten().cloned());
+                subjects.extend(owners.get(key).into_iter().flatten().cloned());
             }
         }
         wake(&mut state);

@@ -2,6 +2,7 @@
 
 mod changes;
 mod counts;
+mod subject;
 
 use std::{
     sync::{Arc, Weak},
@@ -12,15 +13,16 @@ use redis::{Pipeline, Value};
 use tokio::task::JoinHandle;
 
 pub(crate) use self::changes::Dirty;
+use self::subject::Question;
 pub use self::{
     changes::{Change, Changes},
     counts::Counts,
+    subject::{ForeignKey, ForeignQueue, KeyKind, Subject},
 };
 use crate::{
     Error, Queue, Result, Server,
     connect::{Link, Live, is_noscript},
-    keys::Keys,
-    scripts::{OBSERVE, read_observed},
+    scripts::{LENGTHS, OBSERVE},
 };
 
 /// How often the connection is tried: a half-open one is not seen otherwise.
@@ -120,55 +122,60 @@ impl Observer {
         Ok((Self { shared }, changes))
     }
 
-    /// Reads each queue and arms it. One round trip for all (for each 64, to be exact); one answer each, in their
-    /// order.
-    ///
-    /// Errors are per queue: [`Error::NotMaster`] when the server is a replica; any other as it comes.
+    /// [`Observer::read_all`] of queues of ours.
     pub async fn read(&self, queues: &[Queue]) -> Vec<Result<Reading>> {
-        let mut readings = Vec::with_capacity(queues.len());
-        for queues in queues.chunks(MAX_PIPELINE) {
-            let together = match self.read_together(queues).await {
+        let subjects: Vec<_> = queues.iter().cloned().map(Subject::Own).collect();
+        self.read_all(&subjects).await
+    }
+
+    /// Reads each queue and arms it. One round trip for all (for each 64, to be exact); one answer each, in their
+    /// order. Of another system's queue all numbers but `waiting` and `running` are 0.
+    ///
+    /// Errors are per queue: [`Error::NotMaster`] when the server is a replica; [`Error::WrongType`] for a key that is not
+    /// what it should be; any other as it comes.
+    pub async fn read_all(&self, subjects: &[Subject]) -> Vec<Result<Reading>> {
+        let mut readings = Vec::with_capacity(subjects.len());
+        for subjects in subjects.chunks(MAX_PIPELINE) {
+            let together = match self.read_together(subjects).await {
                 // The connection had died since the last read; that says nothing about the server.
-                Err(Error::Disconnected { .. }) => self.read_together(queues).await,
+                Err(Error::Disconnected { .. }) => self.read_together(subjects).await,
                 together => together,
             };
             match together {
                 Ok(together) => readings.extend(together),
-                Err(err) => readings.extend(queues.iter().map(|_| Err(err.clone()))),
+                Err(err) => readings.extend(subjects.iter().map(|_| Err(err.clone()))),
             }
         }
         readings
     }
 
     /// Forgets a queue: no change will name it until it is read again.
-    pub fn forget(&self, queue: &Queue) {
-        self.shared.dirty.forget(queue, &Keys::new(queue));
+    pub fn forget(&self, subject: &Subject) {
+        let question = Question::about(subject);
+        self.shared.dirty.forget(subject, &question.keys());
     }
 
-    async fn read_together(&self, queues: &[Queue]) -> Result<Vec<Result<Reading>>> {
+    async fn read_together(&self, subjects: &[Subject]) -> Result<Vec<Result<Reading>>> {
         let Shared { link, dirty, .. } = &*self.shared;
         let mut live = link.live().await?;
-        let keys: Vec<_> = queues.iter().map(Keys::new).collect();
-        for (queue, keys) in queues.iter().zip(&keys) {
-            dirty.about_to_read(queue, keys);
+        let questions: Vec<_> = subjects.iter().map(Question::about).collect();
+        for (subject, question) in subjects.iter().zip(&questions) {
+            dirty.about_to_read(subject, &question.keys());
         }
-        let mut answers = self.ask(&mut live, &keys).await?;
+        let mut answers = self.ask(&mut live, &questions).await?;
         if answers
             .iter()
             .any(|answer| answer.as_ref().is_err_and(is_noscript))
         {
             // NOSCRIPT has used the arming up, so both are sent again, for all.
-            OBSERVE
-                .load_async(&mut live.connection)
-                .await
-                .map_err(|err| link.failed(&live, &err))?;
-            answers = self.ask(&mut live, &keys).await?;
+            self.load(&mut live, &questions).await?;
+            answers = self.ask(&mut live, &questions).await?;
         }
-        let understand = |answer: redis::RedisResult<Value>| match answer {
-            Ok(answer) => read_observed(answer, link.address(), live.tracked),
+        let understand = |(question, answer): (&Question<'_>, redis::RedisResult<Value>)| match answer {
+            Ok(answer) => question.understand(answer, link.address(), live.tracked),
             Err(err) => Err(link.failed(&live, &err)),
         };
-        let readings: Vec<_> = answers.into_iter().map(understand).collect();
+        let readings: Vec<_> = questions.iter().zip(answers).map(understand).collect();
         if readings
             .iter()
             .any(|reading| matches!(reading, Err(Error::NotMaster { .. })))
@@ -179,19 +186,37 @@ impl Observer {
         Ok(readings)
     }
 
+    /// Makes the scripts that the questions need known to the server.
+    async fn load(&self, live: &mut Live, questions: &[Question<'_>]) -> Result<()> {
+        for script in [&OBSERVE, &LENGTHS] {
+            if questions
+                .iter()
+                .all(|question| question.script().get_hash() != script.get_hash())
+            {
+                continue;
+            }
+            script
+                .load_async(&mut live.connection)
+                .await
+                .map_err(|err| self.shared.link.failed(live, &err))?;
+        }
+        Ok(())
+    }
+
     /// One pipeline of CACHING YES and the script for each queue, nothing between: the arming holds for the next
     /// command only.
-    async fn ask(&self, live: &mut Live, keys: &[Keys]) -> Result<Vec<redis::RedisResult<Value>>> {
+    async fn ask(
+        &self,
+        live: &mut Live,
+        questions: &[Question<'_>],
+    ) -> Result<Vec<redis::RedisResult<Value>>> {
         let Shared { link, .. } = &*self.shared;
         let mut pipeline = Pipeline::new();
-        for keys in keys {
+        for question in questions {
             if live.tracked {
                 pipeline.cmd("CLIENT").arg("CACHING").arg("YES");
             }
-            let mut observe = redis::cmd("EVALSHA");
-            observe.arg(OBSERVE.get_hash());
-            keys.write_observed_to(&mut observe);
-            pipeline.add_command(observe);
+            pipeline.add_command(question.command());
         }
         let answers = live
             .connection

@@ -13,6 +13,7 @@ mod details;
 mod finish;
 mod get;
 mod give_back;
+mod lengths;
 mod list;
 mod mark;
 mod observe;
@@ -42,6 +43,7 @@ pub(crate) use self::{
     finish::FinishJobs,
     get::Get,
     give_back::GiveBack,
+    lengths::{LENGTHS, read_lengths, write_lengths_to},
     list::List,
     mark::{MarkPods, Marking},
     observe::{OBSERVE, read_observed},

@@ -31,6 +31,7 @@ mod retrying;
 mod risks;
 mod round;
 mod servers;
+mod sources;
 mod submitting;
 mod ticking;
 mod turning;

@@ -51,7 +51,7 @@ impl Watch {
             fixture.ask::<()>(&["RPUSH", MAIN, "foreign"]);
             match self.next().await {
                 Change::All => {}
-                change @ Change::Queue(_) => {
+                change => {
                     assert_eq!(change, Change::Queue(self.queue.clone()));
                     assert_eq!(self.read().await.waiting, before + 1);
                     return;
@@ -240,7 +240,7 @@ async fn one_connection_serves_many_queues_and_each_is_told_of_its_own() {
         observer.read(&queues[17..18]).await[0].as_ref().unwrap().waiting,
         1
     );
-    observer.forget(&queues[3]);
+    observer.forget(&queues[3].clone().into());
     fixture.ask::<()>(&["RPUSH", "hotqueue:q3", "foreign"]);
     fixture.ask::<()>(&["RPUSH", "hotqueue:q4", "foreign"]);
     assert_eq!(changes.next().await, Some(Change::Queue(queues[4].clone())));

@@ -1,0 +1,183 @@
+//! Pools over queues of other systems, and over several.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::world::World;
+
+const SCALE: &str = "/deployments/web/scale";
+
+/// Two of RQ's queues, the second of which also says what runs.
+fn two(scaling: Value) -> Value {
+    json!({
+        "queues": [
+            {"name": "mails", "source": {"waiting": [{"key": "rq:queue:mails"}]}},
+            {"name": "thumbs", "weight": 2, "source": {
+                "waiting": [{"key": "rq:queue:thumbs"}],
+                "running": [{"type": "SortedSet", "key": "rq:wip:thumbs"}],
+            }},
+        ],
+        "scaling": scaling,
+        "scaleTargetRef": {"name": "web"},
+    })
+}
+
+async fn push(world: &World, key: &str, count: usize) {
+    let jobs: Vec<_> = (0..count).map(|n| n.to_string()).collect();
+    ask(world, redis::cmd("RPUSH").arg(key).arg(jobs)).await;
+}
+
+async fn ask(world: &World, command: &redis::Cmd) {
+    let client = redis::Client::open(("127.0.0.1", world.redis.port())).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let _: redis::Value = command.query_async(&mut connection).await.unwrap();
+}
+
+async fn status(world: &mut World) -> Value {
+    let call = world.reconcile_until(&Method::PATCH, "/hw7/status").await;
+    call.body["status"].clone()
+}
+
+fn condition<'a>(status: &'a Value, kind: &str) -> &'a Value {
+    let conditions = status["conditions"].as_array().unwrap();
+    conditions
+        .iter()
+        .find(|condition| condition["type"] == kind)
+        .unwrap()
+}
+
+#[tokio::test]
+async fn demand_of_two_queues_is_added_up_with_their_weights_and_each_is_told() {
+    let world = World::with_pool(two(json!({}))).beside("web", 0);
+    push(&world, "rq:queue:mails", 7).await;
+    push(&world, "rq:queue:thumbs", 4).await;
+    let mut world = world.settled().await;
+    world.reconcile().await.unwrap();
+    // 7 + 2 · 4, of which 5 make a replica.
+    assert_eq!(world.api.only(&Method::PATCH, SCALE).body["spec"]["replicas"], 3);
+    assert_eq!(
+        world.api.event("ScaledUp").await,
+        "from 0 to 3 replicas: JobsPerReplica (11 waiting, 0 running)"
+    );
+    let status = status(&mut world).await;
+    assert_eq!(status["queue"]["waiting"], 11);
+    let queues = json!([
+        {"name": "mails", "waiting": 7, "running": 0},
+        {"name": "thumbs", "waiting": 4, "running": 0},
+    ]);
+    assert_eq!(status["queues"], queues);
+    assert_eq!(status["decision"]["queue"], Value::Null);
+}
+
+#[tokio::test]
+async fn with_combine_max_the_fullest_queue_decides_and_is_named() {
+    let world = World::with_pool(two(json!({"combine": "Max"}))).beside("web", 0);
+    push(&world, "rq:queue:mails", 7).await;
+    push(&world, "rq:queue:thumbs", 4).await;
+    let mut world = world.settled().await;
+    world.reconcile().await.unwrap();
+    assert_eq!(world.api.only(&Method::PATCH, SCALE).body["spec"]["replicas"], 2);
+    assert_eq!(
+        world.api.event("ScaledUp").await,
+        "from 0 to 2 replicas: JobsPerReplica by the queue thumbs (11 waiting, 0 running)"
+    );
+    assert_eq!(status(&mut world).await["decision"]["queue"], "thumbs");
+}
+
+#[tokio::test]
+async fn push_to_any_of_them_wakes_the_pool_without_a_poll() {
+    let mut world = World::with_pool(two(json!({}))).beside("web", 0).settled().await;
+    world.reconcile().await.unwrap();
+    push(&world, "rq:queue:thumbs", 1).await;
+    world.woken().await;
+    world.reconcile().await.unwrap();
+    assert_eq!(world.api.only(&Method::PATCH, SCALE).body["spec"]["replicas"], 1);
+}
+
+#[tokio::test]
+async fn count_falls_to_the_jobs_that_run_without_asking_any_pod() {
+    let window = json!({"behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}});
+    let world = World::with_pool(two(window)).beside("web", 6);
+    let mut run = redis::cmd("ZADD");
+    run.arg("rq:wip:thumbs")
+        .arg(&[("1", "a"), ("1", "b"), ("1", "c")]);
+    ask(&world, &run).await;
+    let world = world.settled().await;
+    world.reconcile().await.unwrap();
+    let calls = world.api.summary();
+    assert_eq!(calls, ["PATCH web/scale"], "nothing else can be asked");
+    assert_eq!(world.api.only(&Method::PATCH, SCALE).body["spec"]["replicas"], 3);
+    // Nothing of ours is written for them.
+    let mut raw = redis::Client::open(("127.0.0.1", world.redis.port())).unwrap();
+    let mut keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut raw).unwrap();
+    keys.sort();
+    assert_eq!(keys, ["rq:wip:thumbs"]);
+}
+
+#[tokio::test]
+async fn count_that_running_jobs_hold_is_not_written_again_and_again() {
+    let mut spec =
+        two(json!({"jobsPerReplica": 100, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}}));
+    spec["worker"] = json!({"concurrency": 2});
+    let world = World::with_pool(spec).beside("web", 2);
+    let mut run = redis::cmd("ZADD");
+    run.arg("rq:wip:thumbs")
+        .arg(&[("1", "a"), ("1", "b"), ("1", "c")]);
+    ask(&world, &run).await;
+    let mut world = world.settled().await;
+    let status = status(&mut world).await;
+    world.reconcile().await.unwrap();
+    assert_eq!(world.api.summary(), ["PATCH hw7/status"]);
+    // One would do, but three jobs hold two at least.
+    assert_eq!(status["desiredReplicas"], 1);
+    assert_eq!(condition(&status, "ScalingActive")["reason"], "BusyWorkers");
+}
+
+#[tokio::test]
+async fn queue_that_cannot_be_read_is_named_and_the_other_may_raise_the_count_but_not_lower_it() {
+    let window = json!({"behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}});
+    let world = World::with_pool(two(window)).beside("web", 1);
+    ask(&world, redis::cmd("SET").arg("rq:queue:thumbs").arg("a text")).await;
+    let mut world = world.settled().await;
+    let status = status(&mut world).await;
+    assert!(!world.api.summary().contains(&"PATCH web/scale".to_owned()));
+    let readable = condition(&status, "QueueReadable");
+    assert_eq!(
+        (&readable["status"], &readable["reason"]),
+        (&json!("False"), &json!("WrongType"))
+    );
+    let message = readable["message"].as_str().unwrap();
+    assert!(message.starts_with("queue thumbs: "), "{message}");
+    assert!(
+        message.contains("the key rq:queue:thumbs is a string, not a list"),
+        "{message}"
+    );
+    assert_eq!(
+        status["queues"][0],
+        json!({"name": "mails", "waiting": 0, "running": 0})
+    );
+    assert!(status["queues"][1]["error"].is_string(), "{status}");
+
+    push(&world, "rq:queue:mails", 12).await;
+    let call = world.reconcile_until(&Method::PATCH, SCALE).await;
+    assert_eq!(call.body["spec"]["replicas"], 3);
+}
+
+#[tokio::test]
+async fn several_queues_without_a_target_are_refused_in_a_sentence() {
+    for queues in [
+        json!([{"name": "a"}, {"name": "b"}]),
+        json!([{"name": "mails", "source": {"waiting": [{"key": "rq:queue:mails"}]}}]),
+    ] {
+        let world = World::with_pool(json!({"queues": queues}));
+        world.reconcile().await.unwrap();
+        let status = world.api.only(&Method::PATCH, "/hw7/status").body["status"].clone();
+        let accepted = condition(&status, "Accepted");
+        assert_eq!(accepted["reason"], "NeedsScaleTarget");
+        let message = accepted["message"].as_str().unwrap();
+        assert!(
+            message.contains("name their Deployment in scaleTargetRef"),
+            "{message}"
+        );
+    }
+}
