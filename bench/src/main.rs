@@ -17,6 +17,7 @@ mod peer;
 mod process;
 mod reaction;
 mod rest;
+mod scaling;
 mod stage;
 mod start;
 mod stats;
@@ -57,6 +58,8 @@ enum Table {
     Jobs(jobs::Settings),
     /// What the handlers `command` and `http` cost beyond the same done by hand; programs per second beside xargs and parallel.
     Handlers(handlers::Settings),
+    /// The operator beside KEDA: reaction, what many objects cost, isolation.
+    Scaling(scaling::Settings),
     /// POST /jobs until the job is `in progress` on an idle warm worker.
     Start {
         /// Jobs measured, after a tenth as many that warm up.
@@ -141,6 +144,7 @@ async fn main() -> anyhow::Result<()> {
             namespace,
         } => reaction::measure(samples, &redis, &namespace).await,
         Table::Jobs(settings) => jobs::measure(settings).await,
+        Table::Scaling(settings) => scaling::measure(settings).await,
         Table::Handlers(settings) => handlers::measure(&settings).await,
         Table::Start { samples } => start::measure(samples).await,
         Table::Submit {

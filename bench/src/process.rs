@@ -88,6 +88,21 @@ pub(crate) fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
     Ok(Duration::from_millis(ticks * MS_PER_TICK))
 }
 
+/// The processes below a cgroup (a part of its path) that the kernel calls by one of these names.
+pub(crate) fn in_cgroup(cgroup: &str, names: &[&str]) -> anyhow::Result<Vec<u32>> {
+    let mut pids = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let folder = entry?.path();
+        // Processes come and go while one looks, and not all that is there is one.
+        let read = |file: &str| std::fs::read_to_string(folder.join(file)).unwrap_or_default();
+        if names.contains(&read("comm").trim_end()) && read("cgroup").contains(cgroup) {
+            let pid = folder.file_name().and_then(OsStr::to_str);
+            pids.extend(pid.and_then(|pid| pid.parse::<u32>().ok()));
+        }
+    }
+    Ok(pids)
+}
+
 /// Linux counts a process' time in hundredths of a second, whatever its own clock (`getconf CLK_TCK`).
 const MS_PER_TICK: u64 = 10;
 

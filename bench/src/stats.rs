@@ -40,6 +40,11 @@ impl Spread {
         format!("{min:.digits$} / {median:.digits$} / {max:.digits$}")
     }
 
+    /// How many samples there are.
+    pub(crate) fn len(&self) -> usize {
+        self.sorted.len()
+    }
+
     /// The middle sample.
     pub(crate) fn median(&self) -> f64 {
         self.percentile(50.0)

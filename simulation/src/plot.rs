@@ -11,6 +11,8 @@ const BOTTOM: f64 = 40.0;
 const RIGHT: f64 = 15.0;
 /// Lines on each axis.
 const TICKS: u32 = 6;
+/// A time axis that is shorter than this, in seconds, is in seconds.
+const SECONDS_BELOW: f64 = 600.0;
 /// Told apart by those who see no red or green too (Okabe and Ito).
 const COLOURS: [&str; 4] = ["#0072b2", "#d55e00", "#e69f00", "#009e73"];
 
@@ -46,7 +48,11 @@ pub fn counts(title: &str, (from, to): (f64, f64), systems: &[(String, Counts)])
             LEFT - 6.0,
             across + 4.0,
             HEIGHT - BOTTOM + 18.0,
-            clock(at)
+            if to - from < SECONDS_BELOW {
+                format!("{at:.0} s")
+            } else {
+                clock(at)
+            }
         );
     }
     for (number, (name, counts)) in systems.iter().enumerate() {
@@ -82,6 +88,13 @@ fn clock(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn short_times_are_in_seconds_and_long_ones_by_the_clock() {
+        let ticks = |to| counts("t", (0.0, to), &[]);
+        assert!(ticks(120.0).contains(">60 s</text>"));
+        assert!(ticks(7200.0).contains(">1:00</text>"));
+    }
 
     #[test]
     fn count_is_a_line_of_steps_within_the_frame() {
