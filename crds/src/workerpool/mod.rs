@@ -110,12 +110,12 @@ use worker::WorkerSpec;
         "fieldPath": ".template.spec.containers",
     },
     {
-        "rule": "has(self.scaleTargetRef) || (self.queues.size() == 1 && !has(self.queues[0].source))",
+        "rule": "has(self.scaleTargetRef) || (self.queues.size() <= 1 && self.queues.all(q, !has(q.source)))",
         "message": "several queues, and those with a source, need workers of your own: name their Deployment in scaleTargetRef; the stock worker takes from one queue",
         "fieldPath": ".queues",
     },
     {
-        "rule": "!has(self.scaling.targetWaitSeconds) || (self.queues.size() == 1 && !has(self.queues[0].source) && self.queues[0].weight == 1)",
+        "rule": "!has(self.scaling.targetWaitSeconds) || (self.queues.size() <= 1 && self.queues.all(q, !has(q.source) && q.weight == 1))",
         "message": "targetWaitSeconds needs one queue, without source and weight: how long a job takes is known of such a queue alone; use jobsPerReplica",
         "fieldPath": ".scaling.targetWaitSeconds",
     },

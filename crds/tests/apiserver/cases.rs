@@ -142,7 +142,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 * .spec.replicas: Invalid value: -1: should be a non-negative integer")),
         new("no queue", "{queues: []}",
             Invalid("spec.queues: Invalid value: 0: spec.queues in body should have at least 1 items")),
-        new("a queue twice", "{queues: [{name: a}, {name: a}]}",
+        new("a queue twice", "{queues: [{name: a}, {name: a}], scaleTargetRef: {name: t}}",
             Invalid("spec.queues[1]: Duplicate value: {\"name\":\"a\"}")),
         new("nine queues", "{queues: [{name: a}, {name: b}, {name: c}, {name: d}, {name: e}, {name: f}, {name: g}, {name: h}, {name: i}]}",
             Invalid("\n* spec.queues: Too many: 9: must have at most 8 items\n\
