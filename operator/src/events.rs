@@ -17,7 +17,7 @@ use k8s_openapi::{
 use kube::{Api, Client, Resource, api::PostParams};
 use tokio::sync::mpsc;
 
-use crate::{error, metrics::Metrics};
+use crate::{error, explanation::disabled_in_words, metrics::Metrics};
 
 /// Who reports.
 const CONTROLLER: &str = "workerpool.dev/operator";
@@ -176,10 +176,9 @@ fn build_event(regarding: ObjectReference, event: Event, instance: &str, now: Ti
 #[must_use]
 pub fn between(last: &WorkerPoolStatus, new: &WorkerPoolStatus) -> Vec<Event> {
     let mut events = Vec::new();
-    if let Some(mode) = new
-        .mode
-        .filter(|mode| last.mode.is_some_and(|last| last != *mode))
-    {
+    // That a new pool follows its queue needs no telling.
+    let usual = crds::status::Mode::Queue;
+    if let Some(mode) = new.mode.filter(|mode| last.mode.unwrap_or(usual) != *mode) {
         events.push(mode_event(mode, message(new, conditions::SCALING_ACTIVE)));
     }
     let mut told = Vec::new();
@@ -213,8 +212,26 @@ pub fn between(last: &WorkerPoolStatus, new: &WorkerPoolStatus) -> Vec<Event> {
             ));
         }
     }
+    events.extend(disabled_event(last, new));
     events.extend(limit_event(last, new));
     events
+}
+
+/// That the count does not go in one direction by itself any more, or goes there again.
+fn disabled_event(last: &WorkerPoolStatus, new: &WorkerPoolStatus) -> Option<Event> {
+    let after = new.decision.as_ref()?.disabled;
+    let before = last.decision.as_ref().and_then(|decision| decision.disabled);
+    if before == after {
+        return None;
+    }
+    Some(match after {
+        Some(disabled) => Event::normal("ScalingDisabled", "Decide", disabled_in_words(disabled)),
+        None => Event::normal(
+            "ScalingEnabled",
+            "Decide",
+            "the count rises and falls by itself again",
+        ),
+    })
 }
 
 /// That something else limits the count now, or that other schedules are open.
@@ -355,6 +372,43 @@ mod tests {
         let (shut, open) = (deciding("MinReplicas", &[]), deciding("MinReplicas", &["day"]));
         assert_eq!(told(&shut, &open), [("BoundsChanged", note)]);
         assert_eq!(told(&open, &open), []);
+    }
+
+    #[test]
+    fn pool_that_somebody_halts_says_so_and_says_when_it_goes_on() {
+        use crds::status::Mode;
+        let in_mode = |mode| WorkerPoolStatus {
+            mode: Some(mode),
+            ..deciding("JobsPerReplica", &[])
+        };
+        let new = WorkerPoolStatus::default();
+        let reasons = |last: &WorkerPoolStatus, next: &WorkerPoolStatus| -> Vec<&'static str> {
+            let events = between(last, next);
+            events.iter().map(|event| event.reason).collect()
+        };
+        assert_eq!(reasons(&new, &in_mode(Mode::Queue)), [""; 0]);
+        assert_eq!(reasons(&new, &in_mode(Mode::Pinned)), ["Pinned"]);
+        assert_eq!(reasons(&in_mode(Mode::Queue), &in_mode(Mode::Paused)), ["Paused"]);
+        assert_eq!(reasons(&in_mode(Mode::Paused), &in_mode(Mode::Paused)), [""; 0]);
+        let follows = reasons(&in_mode(Mode::Pinned), &in_mode(Mode::Queue));
+        assert_eq!(follows, ["FollowingQueue"]);
+    }
+
+    #[test]
+    fn direction_that_is_disabled_is_told_before_it_limits_anything() {
+        use crds::status::Disabled;
+        let disabled = |disabled| {
+            let mut status = deciding("JobsPerReplica", &[]);
+            status.decision.as_mut().unwrap().disabled = disabled;
+            status
+        };
+        let (free, down) = (disabled(None), disabled(Some(Disabled::ScaleDown)));
+        let note = "scaleDown is disabled: the count does not fall by itself".to_owned();
+        assert_eq!(told(&free, &down), [("ScalingDisabled", note)]);
+        assert_eq!(told(&down, &down), []);
+        let note = "the count rises and falls by itself again".to_owned();
+        assert_eq!(told(&down, &free), [("ScalingEnabled", note)]);
+        assert_eq!(told(&WorkerPoolStatus::default(), &free), []);
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! A decision in sentences, for status and events.
 
-use crds::{WorkerPool, status::DecisionStatus};
+use crds::{
+    WorkerPool,
+    scaling::{ScalingSpec, SelectPolicy},
+    status::{DecisionStatus, Disabled},
+};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use scaling::{Decision, Reason};
 
@@ -12,6 +16,7 @@ const SAME_TIME_SECONDS: i64 = 1;
 /// What the decision was made from, and when the next one comes though nothing changes. `last`: what was told before.
 #[must_use]
 pub fn decision_status(
+    scaling: &ScalingSpec,
     decision: &Decision,
     bounds: &InForce,
     decided_by: Option<&str>,
@@ -25,12 +30,38 @@ pub fn decision_status(
         min_replicas: number(bounds.min_replicas),
         max_replicas: number(bounds.max_replicas),
         open_schedules: bounds.open.clone(),
+        disabled: disabled(scaling),
         next_look_time: next_look.map(|next| {
             let told = last.and_then(|last| last.next_look_time.as_ref());
             told.filter(|told| is_same(told.0, next))
                 .cloned()
                 .unwrap_or_else(|| Time(in_whole_seconds(next)))
         }),
+    }
+}
+
+/// In which direction the count does not go by itself.
+#[must_use]
+pub fn disabled(scaling: &ScalingSpec) -> Option<Disabled> {
+    let is_disabled = |policy| policy == SelectPolicy::Disabled;
+    match (
+        is_disabled(scaling.behavior.scale_up.select_policy),
+        is_disabled(scaling.behavior.scale_down.select_policy),
+    ) {
+        (true, true) => Some(Disabled::Both),
+        (true, false) => Some(Disabled::ScaleUp),
+        (false, true) => Some(Disabled::ScaleDown),
+        (false, false) => None,
+    }
+}
+
+/// The same in words.
+#[must_use]
+pub fn disabled_in_words(disabled: Disabled) -> &'static str {
+    match disabled {
+        Disabled::ScaleUp => "scaleUp is disabled: the count does not rise by itself",
+        Disabled::ScaleDown => "scaleDown is disabled: the count does not fall by itself",
+        Disabled::Both => "scaleUp and scaleDown are disabled: the count stays by itself",
     }
 }
 
@@ -158,6 +189,7 @@ mod tests {
     #[test]
     fn queue_that_decides_is_named() {
         let status = decision_status(
+            &ScalingSpec::default(),
             &decision(Reason::JobsPerReplica),
             &night_shift(),
             Some("mails"),
@@ -170,10 +202,18 @@ mod tests {
     #[test]
     fn status_says_what_demand_asked_for_the_bounds_in_force_and_when_the_next_look_is() {
         let next = Some(at("2026-11-24T08:00:00.25Z"));
-        let status = decision_status(&decision(Reason::MaxReplicas), &night_shift(), None, next, None);
+        let status = decision_status(
+            &ScalingSpec::default(),
+            &decision(Reason::MaxReplicas),
+            &night_shift(),
+            None,
+            next,
+            None,
+        );
         let expected = DecisionStatus {
             raw_replicas: Some(200),
             queue: None,
+            disabled: None,
             min_replicas: 2,
             max_replicas: 10,
             open_schedules: vec!["night".to_owned()],
@@ -185,6 +225,7 @@ mod tests {
     #[test]
     fn time_of_the_next_look_does_not_jitter_with_the_moment_of_asking() {
         let told = decision_status(
+            &ScalingSpec::default(),
             &decision(Reason::Cooldown),
             &night_shift(),
             None,
@@ -193,6 +234,7 @@ mod tests {
         );
         let again = |next: &str| {
             decision_status(
+                &ScalingSpec::default(),
                 &decision(Reason::Cooldown),
                 &night_shift(),
                 None,

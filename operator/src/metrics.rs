@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crds::status::{Disabled, Mode};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
@@ -65,7 +66,46 @@ pub struct PoolGauges {
     pub delayed: i64,
     /// Jobs that were given up.
     pub dead: i64,
+    /// Who decides the count.
+    pub mode: Option<Mode>,
+    /// In which direction the count does not go by itself.
+    pub disabled: Option<Disabled>,
 }
+
+/// A metric that is 1 for what holds of a pool: name, help, its label, and how to take the label's values from what was
+/// seen.
+type PoolStates = (
+    &'static str,
+    &'static str,
+    &'static str,
+    fn(&PoolGauges) -> &'static [&'static str],
+);
+
+const POOL_STATES: [PoolStates; 2] = [
+    (
+        "operator_pool_mode",
+        "1 for who decides the count: the queue, a person (Pinned), nobody (Paused), or the fallback",
+        "mode",
+        |pool| match pool.mode {
+            Some(Mode::Queue) => &["Queue"],
+            Some(Mode::Pinned) => &["Pinned"],
+            Some(Mode::Paused) => &["Paused"],
+            Some(Mode::Fallback) => &["Fallback"],
+            None => &[],
+        },
+    ),
+    (
+        "operator_pool_scaling_disabled",
+        "1 for each direction in which the count does not go by itself: selectPolicy is Disabled there",
+        "direction",
+        |pool| match pool.disabled {
+            Some(Disabled::ScaleUp) => &["up"],
+            Some(Disabled::ScaleDown) => &["down"],
+            Some(Disabled::Both) => &["up", "down"],
+            None => &[],
+        },
+    ),
+];
 
 /// The operator's metrics. Registered under `workerpool_operator_`.
 #[derive(Debug, Default)]
@@ -238,6 +278,17 @@ impl Collector for PoolCollector {
                 ConstGauge::new(value(gauges)).encode(family.encode_family(&labels(pool))?)?;
             }
         }
+        for (name, help, label, values) in POOL_STATES {
+            let gauge = ConstGauge::new(1_i64);
+            let mut family = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+            for (pool, gauges) in &pools {
+                let [namespace, name] = labels(pool);
+                for value in values(gauges) {
+                    let labels = [&namespace, &name, &(label, (*value).to_owned())].map(Clone::clone);
+                    gauge.encode(family.encode_family(&labels)?)?;
+                }
+            }
+        }
         let now = Instant::now();
         let gauge = ConstGauge::new(0.0_f64);
         let help = "Time since the queue was last read";
@@ -301,6 +352,8 @@ mod tests {
             running: 2,
             delayed: 4,
             dead: 1,
+            mode: Some(Mode::Paused),
+            disabled: Some(Disabled::Both),
         };
         metrics.show(&pool, gauges);
         for (name, value) in [
@@ -314,6 +367,16 @@ mod tests {
             let series = format!("workerpool_{name}{{namespace=\"default\",pool=\"hw7\"}} {value}\n");
             assert!(scrape().contains(&series), "{series} is not in {}", scrape());
         }
+        for (name, label) in [
+            ("mode", "mode=\"Paused\""),
+            ("scaling_disabled", "direction=\"up\""),
+            ("scaling_disabled", "direction=\"down\""),
+        ] {
+            let series =
+                format!("workerpool_operator_pool_{name}{{namespace=\"default\",pool=\"hw7\",{label}}} 1\n");
+            assert!(scrape().contains(&series), "{series} is not in {}", scrape());
+        }
+        assert_eq!(scrape().matches("pool_mode{").count(), 1);
         metrics.forget(&pool);
         assert!(!scrape().contains("hw7"), "{}", scrape());
     }

@@ -339,6 +339,8 @@ fn gauges(status: &crds::status::WorkerPoolStatus) -> PoolGauges {
         running: queue.running,
         delayed: queue.delayed,
         dead: queue.dead,
+        mode: status.mode,
+        disabled: status.decision.as_ref().and_then(|decision| decision.disabled),
     }
 }
 

@@ -76,6 +76,13 @@ use worker::WorkerSpec;
         description = "The rule that had the last word on the count",
         priority = 1
     ),
+    printcolumn(
+        name = "Disabled",
+        type_ = "string",
+        json_path = ".status.decision.disabled",
+        description = "The direction in which the count does not go by itself: selectPolicy is Disabled there",
+        priority = 1
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]

@@ -72,6 +72,9 @@ pub struct DecisionStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub open_schedules: Vec<String>,
+    /// In which direction the count does not go by itself: selectPolicy is Disabled there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disabled: Option<Disabled>,
     /// When the next decision is made though nothing changes: a window, a period or a schedule ends then. Absent: only when
     /// something changes. Refreshed at most every 5 seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,6 +92,17 @@ pub enum Mode {
     Paused,
     /// The fallback, as the queue cannot be read.
     Fallback,
+}
+
+/// A direction in which the count does not go by itself.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+pub enum Disabled {
+    /// It does not rise.
+    ScaleUp,
+    /// It does not fall.
+    ScaleDown,
+    /// It does neither.
+    Both,
 }
 
 /// What the queue last said.

@@ -205,6 +205,7 @@ fn get_shows_the_decision_and_what_it_was_made_from() {
         )
         .succeeded();
     let status = r#"{"status":{"mode":"Queue","desiredReplicas":3,"readyReplicas":2,"queue":{"waiting":11,"running":2,"dead":1},
+        "decision":{"minReplicas":0,"maxReplicas":10,"disabled":"ScaleDown"},
         "conditions":[{"type":"ScalingActive","status":"True","reason":"JobsPerReplica","message":"",
         "lastTransitionTime":"2026-11-24T10:00:00Z"}]}}"#;
     namespace
@@ -240,7 +241,9 @@ fn get_shows_the_decision_and_what_it_was_made_from() {
         .kubectl(&["get", "workerpools", "-o", "wide"], "")
         .succeeded();
     assert!(
-        wide.contains("REASON") && wide.contains("JobsPerReplica"),
+        ["REASON", "JobsPerReplica", "DISABLED", "ScaleDown"]
+            .iter()
+            .all(|text| wide.contains(text)),
         "{wide}"
     );
     let by_category = namespace

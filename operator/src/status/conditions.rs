@@ -10,7 +10,7 @@ use scaling::{Decision, Reason};
 use super::Findings;
 use crate::{
     deployment::{GRACE_MAX, grace_seconds},
-    explanation::because,
+    explanation::{because, disabled, disabled_in_words},
     queues::View,
     scale_down::HeldBack,
 };
@@ -226,11 +226,15 @@ fn scaling_active(pool: &WorkerPool, findings: &Findings<'_>) -> Verdict {
         }
         None => {}
     }
-    verdict(
-        active(decision),
-        decision.reason.as_str(),
-        because(pool, decision, bounds, decision.reason),
-    )
+    let mut message = because(pool, decision, bounds, decision.reason);
+    let says_so = matches!(
+        decision.reason,
+        Reason::ScaleUpDisabled | Reason::ScaleDownDisabled
+    );
+    if let Some(disabled) = disabled(&pool.spec.scaling).filter(|_| !says_so) {
+        message = format!("{message}; {}", disabled_in_words(disabled));
+    }
+    verdict(active(decision), decision.reason.as_str(), message)
 }
 
 fn active(decision: &Decision) -> &'static str {

@@ -65,7 +65,7 @@ pub fn build_status(
             .or(last.desired_replicas),
         decision: findings.decision.map(|(decision, bounds)| {
             let (by, told) = (findings.decided_by, last.decision.as_ref());
-            decision_status(decision, bounds, by, findings.next_look, told)
+            decision_status(&pool.spec.scaling, decision, bounds, by, findings.next_look, told)
         }),
         selector: deployment
             .map(Workload::selector)

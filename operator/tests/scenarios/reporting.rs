@@ -2,7 +2,7 @@
 
 use http::Method;
 use kube::runtime::controller::Action;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::world::World;
 
@@ -82,4 +82,45 @@ async fn data_at_risk_is_told_in_plain_words_and_the_pool_stays_ready() {
     assert_eq!(condition("Ready")["status"], "True");
     let event = world.api.event("DataAtRisk").await;
     assert!(event.contains("appendonly"), "{event}");
+}
+
+/// What the status says of a pool with this spec, and that the event is told.
+async fn halted(spec: Value, event: &str) -> (Value, String) {
+    let world = World::with_pool(spec).deployed(2);
+    world.reconcile().await.unwrap();
+    let status = world.api.only(&Method::PATCH, "/hw7/status").body["status"].clone();
+    let note = world.api.event(event).await;
+    (status, note)
+}
+
+fn scaling_active(status: &Value) -> (&str, &str) {
+    let conditions = status["conditions"].as_array().unwrap();
+    let found = conditions
+        .iter()
+        .find(|one| one["type"] == "ScalingActive")
+        .unwrap();
+    (
+        found["status"].as_str().unwrap(),
+        found["message"].as_str().unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn pool_that_somebody_halts_says_so_in_status_and_event_from_the_beginning() {
+    let (paused, note) = halted(json!({"paused": true}), "Paused").await;
+    assert_eq!(paused["mode"], "Paused");
+    assert_eq!(scaling_active(&paused), ("False", note.as_str()));
+
+    let (pinned, note) = halted(json!({"replicas": 2}), "Pinned").await;
+    assert_eq!(pinned["mode"], "Pinned");
+    assert_eq!(scaling_active(&pinned), ("False", note.as_str()));
+
+    let behavior = json!({"scaleDown": {"selectPolicy": "Disabled"}});
+    let (one_way, note) = halted(json!({"scaling": {"behavior": behavior}}), "ScalingDisabled").await;
+    assert_eq!(
+        (&one_way["mode"], &one_way["decision"]["disabled"]),
+        (&json!("Queue"), &json!("ScaleDown"))
+    );
+    let (_, message) = scaling_active(&one_way);
+    assert!(message.ends_with(&format!("; {note}")), "{message}");
 }
