@@ -59,6 +59,9 @@ pub struct PodSpec {
 pub struct PodStatus {
     /// Pending, Running, Succeeded, Failed, Unknown.
     pub phase: Option<String>,
+    /// Its address, once it has one.
+    #[serde(rename = "podIP")]
+    pub pod_ip: Option<String>,
     /// Among them, Ready.
     pub conditions: Vec<PodCondition>,
     /// For their restarts.

@@ -207,6 +207,7 @@ async fn frozen_server_delays_nobody_elses_pools() {
     watch.until("alive", |view| waiting(view, 0)).await;
     dead.freeze().unwrap();
     let asked = MarkPods {
+        addresses: Default::default(),
         count: 1,
         first: Vec::new(),
         others: vec!["pod".to_owned()],
@@ -257,6 +258,7 @@ async fn only_pods_that_hold_nothing_are_marked() {
     watch.follow("a", &redis);
     watch.until("a", |view| view.reading.is_some()).await;
     let asked = MarkPods {
+        addresses: Default::default(),
         count: 2,
         first: Vec::new(),
         others: vec!["busy".to_owned(), "idle".to_owned()],
@@ -494,6 +496,7 @@ async fn pod_that_takes_from_two_queues_is_idle_only_if_it_holds_nothing_of_eith
     watch.follow_all("pool", &redis, &[queue("a").into(), queue("b").into()]);
     watch.until("pool", |view| each(view) == [Some(0), Some(0)]).await;
     let asked = |mark| MarkPods {
+        addresses: Default::default(),
         count: 2,
         first: Vec::new(),
         others: vec!["busy".to_owned(), "idle".to_owned()],

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    Queue, Result, Risk, Server, Sweep, Terms, Tick,
+    ForeignWorkers, Queue, Result, Risk, Server, Sweep, Terms, Tick,
     connect::Link,
     foreign,
     keys::Keys,
@@ -73,6 +73,15 @@ impl Drainer {
     /// Any that says why Redis cannot be read.
     pub async fn workers(&self, queue: &Queue) -> Result<Vec<WorkerState>> {
         self.link.run(&Keys::new(queue), &Workers).await
+    }
+
+    /// What workers that are not ours are doing, of all queues of this one's database; `None` if this user may not ask. An
+    /// answer is old by the time it is read: they cannot be kept from taking the next job.
+    ///
+    /// # Errors
+    /// Any that says why Redis cannot be read.
+    pub async fn foreign_workers(&self, queue: &Queue) -> Result<Option<ForeignWorkers>> {
+        foreign::workers(&self.link, queue.queue_db).await
     }
 
     /// Marks those of `pods` (UIDs) that hold nothing, for `time` by the server's clock, and answers which:

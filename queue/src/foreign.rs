@@ -6,7 +6,11 @@
 //! What is not there says nothing by itself (a worker may connect anew for each command): only a job whose worker was
 //! *seen*, with connections that last, and lost them all, is lost. docs/protocol.md says what can still mislead.
 
-use std::{collections::HashMap, net::IpAddr, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+    time::Duration,
+};
 
 use redis::Value;
 
@@ -54,6 +58,44 @@ pub(crate) struct Suspect {
     pub(crate) id: String,
     /// What that worker wrote into the job's hash; the original writes its IP.
     pub(crate) worker: String,
+}
+
+/// What workers that are not ours are doing, as the server's list of connections shows it: one whose last command is
+/// BLPOP waits in it, or has been answered and works.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ForeignWorkers {
+    /// Addresses of those that work; of several at one address at least one does.
+    pub busy: BTreeSet<IpAddr>,
+    /// Addresses at which all wait.
+    pub waiting: BTreeSet<IpAddr>,
+}
+
+/// What the foreign workers of all queues of a database are doing; `None` if this user may not ask.
+pub(crate) async fn workers(link: &Link, queue_db: u32) -> Result<Option<ForeignWorkers>> {
+    let Some(clients) = permitted(link.send(redis::cmd("CLIENT").arg("LIST")).await)? else {
+        return Ok(None);
+    };
+    Ok(Some(takers(&reply::text(clients)?, queue_db)))
+}
+
+fn takers(clients: &str, queue_db: u32) -> ForeignWorkers {
+    let mut workers = ForeignWorkers::default();
+    for line in clients.lines() {
+        let Some((_, address, _)) = read_line(line) else {
+            continue;
+        };
+        let here = field(line, "db").and_then(|db| db.parse().ok()) == Some(queue_db);
+        if !here || field(line, "cmd") != Some("blpop") {
+            continue;
+        }
+        if field(line, "flags").is_some_and(|flags| flags.contains('b')) {
+            workers.waiting.insert(address);
+        } else {
+            workers.busy.insert(address);
+        }
+    }
+    workers.waiting.retain(|address| !workers.busy.contains(address));
+    workers
 }
 
 /// Looks for jobs that foreign workers lost, and puts them back if told to.
@@ -179,17 +221,18 @@ fn by_address(clients: &str) -> HashMap<IpAddr, Held> {
 
 /// A connection's number, its address, and its age in seconds.
 fn read_line(line: &str) -> Option<(u64, IpAddr, u64)> {
-    let field = |name: &str| {
-        line.split(' ')
-            .find_map(|field| field.strip_prefix(name)?.strip_prefix('='))
-    };
-    let (host, _port) = field("addr")?.rsplit_once(':')?;
+    let (host, _port) = field(line, "addr")?.rsplit_once(':')?;
     let address: IpAddr = host.trim_matches(['[', ']']).parse().ok()?;
     Some((
-        field("id")?.parse().ok()?,
+        field(line, "id")?.parse().ok()?,
         address.to_canonical(),
-        field("age")?.parse().ok()?,
+        field(line, "age")?.parse().ok()?,
     ))
+}
+
+fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    let mut fields = line.split(' ');
+    fields.find_map(|field| field.strip_prefix(name)?.strip_prefix('='))
 }
 
 #[cfg(test)]
@@ -236,6 +279,31 @@ nonsense
             .map(|id| format!("id={id} addr=10.0.0.9:{id} age=9\n"))
             .collect();
         assert_eq!(connections(&crowd).of("10.0.0.9"), (1, 0));
+    }
+
+    #[test]
+    fn worker_whose_blpop_was_answered_works_and_one_that_is_blocked_in_it_waits() {
+        let line = |id: u8, address: &str, flags: &str, db: u8, cmd: &str| {
+            format!("id={id} addr={address}:5321 age=60 flags={flags} db={db} cmd={cmd} user=default\n")
+        };
+        let list = [
+            line(1, "10.0.0.1", "b", 2, "blpop"),
+            line(2, "10.0.0.2", "N", 2, "blpop"),
+            // Two workers of one pod.
+            line(3, "10.0.0.3", "b", 2, "blpop"),
+            line(4, "10.0.0.3", "N", 2, "blpop"),
+            // Its other connection, another database's worker, a worker of ours.
+            line(5, "10.0.0.1", "N", 3, "hset"),
+            line(6, "10.0.0.6", "N", 5, "blpop"),
+            line(7, "10.0.0.7", "b", 2, "blmove"),
+        ];
+        let addresses =
+            |addresses: &[&str]| addresses.iter().map(|address| address.parse().unwrap()).collect();
+        let expected = ForeignWorkers {
+            busy: addresses(&["10.0.0.2", "10.0.0.3"]),
+            waiting: addresses(&["10.0.0.1"]),
+        };
+        assert_eq!(takers(&list.concat(), 2), expected);
     }
 
     const WORKER: &str = "10.0.0.9";

@@ -49,7 +49,7 @@ pub use consumer::{
 pub use dead::{Cancel, Dead, DeadPage, Details, Past, Retried};
 pub use drainer::{Drainer, Mark, WorkerState};
 pub use error::{Error, Result};
-pub use foreign::Sweep;
+pub use foreign::{ForeignWorkers, Sweep};
 pub use job::{Cursor, Idempotency, Job, JobId, JobOptions, MAX_ID_BYTES, NewJob, Page, Status};
 pub use observer::{Change, Changes, Counts, ForeignKey, ForeignQueue, KeyKind, Observer, Reading, Subject};
 pub use overview::{Overview, WorkerJobs};

@@ -2,11 +2,12 @@
 //! way, where none lives.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
-use queue::{Drainer, Mark, Queue, Result, WorkerState};
+use queue::{Drainer, ForeignWorkers, Mark, Queue, Result, WorkerState};
 
 use super::Chores;
 
@@ -31,6 +32,8 @@ pub struct MarkPods {
     pub first: Vec<String>,
     /// UIDs of the others, in the order in which we like to see them go.
     pub others: Vec<String>,
+    /// Where they are, by UID: workers that are not ours are known by their connections alone.
+    pub addresses: HashMap<String, IpAddr>,
     /// [`Mark::Quiet`] marks idle pods alone; [`Mark::Drain`] also those that hold jobs, the least busy first.
     pub mark: Mark,
 }
@@ -44,6 +47,8 @@ pub struct Marks {
     pub marked: BTreeSet<String>,
     /// Of those, the ones that hold nothing: they can go.
     pub idle: BTreeSet<String>,
+    /// Whether some of them have no worker of ours: no mark keeps such a worker from taking the next job.
+    pub foreign: bool,
     /// When it was asked; the marks end 30 s later, or a little after.
     pub at: Instant,
 }
@@ -64,7 +69,15 @@ pub(super) async fn mark(drainer: &Drainer, queues: &[Queue], asked: MarkPods, e
     for queue in queues {
         workers.extend(drainer.workers(queue).await?);
     }
-    let chosen = choose(&asked, &workers);
+    let strangers = strangers(&asked, &workers);
+    let foreign = !strangers.is_empty();
+    // A pool's queues are all in one database.
+    let connected = match queues.first() {
+        Some(queue) if foreign => drainer.foreign_workers(queue).await?.unwrap_or_default(),
+        _ => ForeignWorkers::default(),
+    };
+    let at_work = at_work(&strangers, &connected);
+    let chosen = choose(&asked, &workers, &at_work);
     let (mut marked, mut idle) = (BTreeSet::new(), chosen.iter().cloned().collect::<BTreeSet<_>>());
     for queue in queues {
         let idle_here = match asked.mark {
@@ -77,10 +90,12 @@ pub(super) async fn mark(drainer: &Drainer, queues: &[Queue], asked: MarkPods, e
         }
         idle.retain(|pod| idle_here.contains(pod));
     }
+    idle.retain(|pod| !at_work.contains(pod));
     Ok(Marks {
         asked,
         marked,
         idle,
+        foreign,
         at,
     })
 }
@@ -93,9 +108,30 @@ pub(super) async fn unmark(drainer: &Drainer, queues: &[Queue], pods: &[String],
     Ok(())
 }
 
+/// The pods of which no worker of ours was heard, and where they are.
+fn strangers<'a>(asked: &'a MarkPods, workers: &[WorkerState]) -> Vec<(&'a str, IpAddr)> {
+    let ours: HashSet<_> = workers
+        .iter()
+        .filter_map(|worker| worker.pod_uid.as_deref())
+        .collect();
+    let addresses = asked.addresses.iter();
+    addresses
+        .map(|(pod, address)| (pod.as_str(), address.to_canonical()))
+        .filter(|(pod, _)| !ours.contains(pod))
+        .collect()
+}
+
+/// Those whose worker has taken a job and is not back for the next.
+fn at_work(strangers: &[(&str, IpAddr)], connected: &ForeignWorkers) -> HashSet<String> {
+    let busy = strangers
+        .iter()
+        .filter(|(_, address)| connected.busy.contains(address));
+    busy.map(|(pod, _)| (*pod).to_owned()).collect()
+}
+
 /// The pods to mark: those that go first anyway, then the ones that hold least. A pod of which no worker of ours was
-/// heard holds nothing that we know of.
-fn choose(asked: &MarkPods, workers: &[WorkerState]) -> Vec<String> {
+/// heard holds nothing that we know of, unless it is seen to be `at_work`.
+fn choose(asked: &MarkPods, workers: &[WorkerState], at_work: &HashSet<String>) -> Vec<String> {
     let mut held = HashMap::new();
     for worker in workers {
         if let Some(pod) = &worker.pod_uid {
@@ -107,9 +143,9 @@ fn choose(asked: &MarkPods, workers: &[WorkerState]) -> Vec<String> {
     let mut others: Vec<_> = asked
         .others
         .iter()
-        .filter(|pod| asked.mark == Mark::Drain || held(pod) == 0)
+        .filter(|pod| asked.mark == Mark::Drain || (held(pod) == 0 && !at_work.contains(*pod)))
         .collect();
-    others.sort_by_key(|pod| held(pod));
+    others.sort_by_key(|pod| (held(pod), at_work.contains(*pod)));
     asked
         .first
         .iter()
@@ -141,6 +177,7 @@ mod tests {
             count,
             first: vec!["pending".to_owned()],
             others: ["a", "b", "c"].map(str::to_owned).to_vec(),
+            addresses: HashMap::new(),
             mark,
         }
     }
@@ -148,14 +185,47 @@ mod tests {
     #[test]
     fn pods_that_kubernetes_takes_first_use_up_the_count() {
         let workers = [worker("a", 0), worker("b", 0), worker("c", 0)];
-        assert_eq!(choose(&asked(2, Mark::Quiet), &workers), ["pending", "a"]);
-        assert_eq!(choose(&asked(1, Mark::Quiet), &workers), ["pending"]);
+        assert_eq!(
+            choose(&asked(2, Mark::Quiet), &workers, &HashSet::new()),
+            ["pending", "a"]
+        );
+        assert_eq!(
+            choose(&asked(1, Mark::Quiet), &workers, &HashSet::new()),
+            ["pending"]
+        );
     }
 
     #[test]
     fn busy_pods_are_passed_over_unless_they_may_be_drained() {
         let workers = [worker("a", 2), worker("b", 1), worker("c", 0)];
-        assert_eq!(choose(&asked(9, Mark::Quiet), &workers), ["pending", "c"]);
-        assert_eq!(choose(&asked(3, Mark::Drain), &workers), ["pending", "c", "b"]);
+        assert_eq!(
+            choose(&asked(9, Mark::Quiet), &workers, &HashSet::new()),
+            ["pending", "c"]
+        );
+        assert_eq!(
+            choose(&asked(3, Mark::Drain), &workers, &HashSet::new()),
+            ["pending", "c", "b"]
+        );
+    }
+
+    #[test]
+    fn foreign_worker_that_works_is_spared_and_one_of_ours_is_known_by_what_it_holds() {
+        let address = |last: u8| IpAddr::from([10, 0, 0, last]);
+        let mut asked = asked(9, Mark::Quiet);
+        asked.addresses = [("a", 1), ("b", 2), ("c", 3), ("pending", 4)]
+            .map(|(pod, last)| (pod.to_owned(), address(last)))
+            .into();
+        let connected = ForeignWorkers {
+            busy: [address(1), address(2)].into(),
+            waiting: [address(3)].into(),
+        };
+        // Beside the worker of ours in `a` something else uses the same address.
+        let workers = [worker("a", 0)];
+        let strangers = strangers(&asked, &workers);
+        assert_eq!(strangers.len(), 3);
+        let at_work = at_work(&strangers, &connected);
+        assert_eq!(at_work, HashSet::from(["b".to_owned()]));
+        assert_eq!(choose(&asked, &workers, &at_work), ["pending", "a", "c"]);
+        assert!(super::strangers(&asked, &["a", "b", "c", "pending"].map(|pod| worker(pod, 0))).is_empty());
     }
 }

@@ -61,7 +61,7 @@ pub(super) enum Command {
 /// What was under way and has ended.
 enum Done {
     Read(Vec<(Subject, queue::Result<Reading>)>),
-    Marked(PoolRef, queue::Result<Marks>),
+    Marked(PoolRef, Box<queue::Result<Marks>>),
     Unmarked,
     Ticked(Queue),
     Risks(queue::Result<Vec<Risk>>),
@@ -315,7 +315,8 @@ impl ServerTask {
             async move {
                 match errand {
                     Errand::Mark(asked) => {
-                        Done::Marked(pool, errand::mark(&drainer, &queues, asked, epoch).await)
+                        let marks = errand::mark(&drainer, &queues, asked, epoch).await;
+                        Done::Marked(pool, Box::new(marks))
                     }
                     Errand::Unmark(pods) => {
                         if let Err(error) = errand::unmark(&drainer, &queues, &pods, epoch).await {
@@ -360,7 +361,7 @@ impl ServerTask {
                     self.take_in_reading(&subject, reading);
                 }
             }
-            Done::Marked(pool, marks) => self.board.marked(&pool, marks),
+            Done::Marked(pool, marks) => self.board.marked(&pool, *marks),
             Done::Unmarked => {}
             Done::Ticked(queue) => self.plan_tick(&queue),
             Done::Risks(answer) => self.take_in_risks(answer),

@@ -12,6 +12,9 @@
 //! The pods of a StatefulSet go by their ordinals, the highest first, and no cost helps: the highest are
 //! marked, busy or not, and the count falls as far as they have become idle.
 //!
+//! A worker that is not ours knows no marks. Redis knows whether it works (`queue::ForeignWorkers`), which is asked once more
+//! right before the count falls; between that and its pod's end it may still take a job, and nobody can keep it from that.
+//!
 //! Each step is one call of [`ScaleDown::step`]; nothing here waits. A scale-down that is no longer wanted is
 //! [abandoned](ScaleDown::abandon): marks lifted, costs cleared.
 
@@ -27,7 +30,7 @@ use std::{
 use kube::Client;
 use queue::Mark;
 
-use self::victims::{Victim, plan_marks, plan_victims, would_go};
+use self::victims::{Victim, plan_marks, plan_second_look, plan_victims, would_go};
 pub use self::{order::Order, pods::clear_leftovers};
 use crate::{
     PoolRef,
@@ -69,11 +72,23 @@ enum Step {
         victims: Vec<Victim>,
         marks_at: Instant,
         until: Instant,
+        second_look: SecondLook,
     },
     /// They go with the count, without a preference.
     Leaving {
         victims: Vec<Victim>,
     },
+}
+
+/// Whether it is looked once more, at the last moment, who is idle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SecondLook {
+    /// Marks keep the victims idle.
+    Needless,
+    /// Some have workers that are not ours, and no mark keeps those from taking a job.
+    Due,
+    /// It was asked for.
+    Asked,
 }
 
 /// What is to be lowered.
@@ -138,6 +153,10 @@ impl ScaleDown {
             Step::Idle => self.ask(target, now).await,
             Step::Asked | Step::Leaving { .. } => self.hear(target, view, now).await,
             Step::Settling { until, .. } if now < *until => Ok(Progress::Waiting(*until - now)),
+            Step::Settling {
+                second_look: SecondLook::Due,
+                ..
+            } => Ok(self.ask_once_more(target, now)),
             Step::Settling { .. } => self.look_again(target, view, now).await,
         }
     }
@@ -153,7 +172,14 @@ impl ScaleDown {
         pool: &PoolRef,
         view: &View,
     ) -> Result<(), Error> {
-        self.answer_unheard |= matches!(self.step, Step::Asked);
+        self.answer_unheard |= matches!(
+            self.step,
+            Step::Asked
+                | Step::Settling {
+                    second_look: SecondLook::Asked,
+                    ..
+                }
+        );
         self.lift_unheard(queues, pool, view);
         if !self.marked.is_empty() {
             queues.send(pool, Errand::Unmark(std::mem::take(&mut self.marked)));
@@ -271,6 +297,11 @@ impl ScaleDown {
             victims: victims.clone(),
             marks_at: marks.at,
             until,
+            second_look: if marks.foreign {
+                SecondLook::Due
+            } else {
+                SecondLook::Needless
+            },
         };
         for victim in &victims {
             pods::set_cost(target.client, target.pool, &victim.name).await?;
@@ -278,8 +309,46 @@ impl ScaleDown {
         Ok(Progress::Waiting(SETTLE))
     }
 
+    /// The wait for the answer is until the mark of the first look ends, at the longest.
+    fn ask_once_more(&mut self, target: Target<'_>, now: Instant) -> Progress {
+        let Step::Settling {
+            victims, second_look, ..
+        } = &mut self.step
+        else {
+            return Progress::Waiting(Duration::ZERO);
+        };
+        *second_look = SecondLook::Asked;
+        self.asked_at = Some(now);
+        let errand = Errand::Mark(plan_second_look(victims, target.mark));
+        target.queues.send(target.pool, errand);
+        Progress::Waiting(ANSWER_TIMEOUT)
+    }
+
+    /// Whether the victims of a second look are still idle; `None` until that is known.
+    fn still_idle(&self, view: &View, now: Instant) -> Option<bool> {
+        let Step::Settling {
+            victims,
+            second_look: SecondLook::Asked,
+            ..
+        } = &self.step
+        else {
+            return Some(true);
+        };
+        match &view.marks {
+            Some(Ok(marks)) => Some(victims.iter().all(|victim| marks.idle.contains(&victim.uid))),
+            Some(Err(_)) => Some(false),
+            None => {
+                let late = self.asked_at.is_none_or(|at| now >= at + ANSWER_TIMEOUT);
+                late.then_some(false)
+            }
+        }
+    }
+
     async fn look_again(&mut self, target: Target<'_>, view: &View, now: Instant) -> Result<Progress, Error> {
-        let pods = target.pods().await?;
+        let Some(still_idle) = self.still_idle(view, now) else {
+            return Ok(Progress::Waiting(ANSWER_TIMEOUT));
+        };
+        let pods = if still_idle { target.pods().await? } else { None };
         if let (
             Step::Settling {
                 victims, marks_at, ..

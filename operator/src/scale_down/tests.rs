@@ -32,10 +32,12 @@ fn marks(idle: &[&str]) -> Marks {
             count: idle.len(),
             first: Vec::new(),
             others: Vec::new(),
+            addresses: Default::default(),
             mark: Mark::Quiet,
         },
         marked: idle.clone(),
         idle,
+        foreign: false,
         at: Instant::now(),
     }
 }
@@ -93,6 +95,7 @@ fn count_is_lowered_only_when_kubernetes_would_take_exactly_the_victims() {
             .map(|&name| Victim {
                 uid: name.to_owned(),
                 name: name.to_owned(),
+                address: None,
             })
             .collect()
     };

@@ -1,5 +1,7 @@
 //! Which pods may go.
 
+use std::net::IpAddr;
+
 use kube::ResourceExt;
 
 use super::order::{Class, Order, rank};
@@ -15,6 +17,8 @@ pub struct Victim {
     pub uid: String,
     /// Its name, which Kubernetes knows it by.
     pub name: String,
+    /// Its address, which Redis knows its worker by.
+    pub address: Option<IpAddr>,
 }
 
 impl Victim {
@@ -22,6 +26,7 @@ impl Victim {
         Self {
             uid: pod.uid().unwrap_or_default(),
             name: pod.name_any(),
+            address: address(pod),
         }
     }
 }
@@ -36,11 +41,32 @@ pub fn plan_marks(pods: &[Pod], count: usize, order: Order, mark: queue::Mark) -
     };
     let uids = |pods: Vec<&Pod>| pods.into_iter().filter_map(ResourceExt::uid).collect();
     MarkPods {
+        addresses: pods
+            .iter()
+            .filter_map(|pod| Some((pod.uid()?, address(pod)?)))
+            .collect(),
         count,
         first: uids(first),
         others: uids(ready),
         mark,
     }
+}
+
+/// What to ask for before the count is lowered by these, to know that they have taken nothing since.
+#[must_use]
+pub fn plan_second_look(victims: &[Victim], mark: queue::Mark) -> MarkPods {
+    let addressed = |victim: &Victim| Some((victim.uid.clone(), victim.address?));
+    MarkPods {
+        count: victims.len(),
+        first: victims.iter().map(|victim| victim.uid.clone()).collect(),
+        others: Vec::new(),
+        addresses: victims.iter().filter_map(addressed).collect(),
+        mark,
+    }
+}
+
+fn address(pod: &Pod) -> Option<IpAddr> {
+    pod.status.pod_ip.as_ref()?.parse().ok()
 }
 
 /// The pods that can go now, at most `count`: the ones that are marked and hold nothing. A pod that Kubernetes would take

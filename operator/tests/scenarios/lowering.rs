@@ -1,5 +1,7 @@
 //! Down, without cutting a job.
 
+use std::{io::Read, net::TcpStream};
+
 use http::Method;
 use serde_json::json;
 
@@ -196,4 +198,53 @@ async fn marks_that_are_told_of_after_the_scale_down_was_given_up_are_lifted() {
         (!claims.jobs.is_empty()).then_some(())
     })
     .await;
+}
+
+/// A pool of two, of which the foreign worker in the pod `busy` has taken a job and the one in `idle` waits for one.
+async fn with_foreign_workers() -> (World, Vec<TcpStream>) {
+    let world = World::with_pool(no_window()).deployed(2);
+    let at = |name: &str, address: &str| {
+        let mut pod = pod(name);
+        pod["status"]["podIP"] = json!(address);
+        pod
+    };
+    world.api.hold(
+        vec![replica_set("set", 2)],
+        vec![at("busy", "127.0.0.3"), at("idle", "127.0.0.2")],
+    );
+    let mut busy = world.foreign_worker("127.0.0.3").await;
+    world.push(1).await;
+    busy.read_exact(&mut [0]).unwrap();
+    let idle = world.foreign_worker("127.0.0.2").await;
+    (world.settled().await, vec![busy, idle])
+}
+
+#[tokio::test]
+async fn foreign_worker_that_works_is_spared() {
+    let (mut world, _connections) = with_foreign_workers().await;
+    let scale = world.reconcile_until(&Method::PATCH, SCALE).await;
+    assert_eq!(scale.body["spec"]["replicas"], 1);
+    let calls = world.api.summary();
+    assert!(calls.contains(&"PATCH pods/idle".to_owned()), "{calls:?}");
+    assert!(!calls.contains(&"PATCH pods/busy".to_owned()), "{calls:?}");
+}
+
+#[tokio::test]
+async fn foreign_worker_that_takes_a_job_at_the_last_moment_is_spared_too() {
+    let (mut world, mut connections) = with_foreign_workers().await;
+    world.reconcile_until(&Method::PATCH, "/pods/idle").await;
+    world.push(1).await;
+    connections[1].read_exact(&mut [0]).unwrap();
+    world.api.forget_calls();
+    world.reconcile_until(&Method::PATCH, "/pods/idle").await;
+    let cleared = world.api.only(&Method::PATCH, "/pods/idle").body;
+    assert_eq!(
+        cleared["metadata"]["annotations"],
+        json!({"controller.kubernetes.io/pod-deletion-cost": null})
+    );
+    assert!(
+        !world.api.summary().contains(&"PATCH hw7/scale".to_owned()),
+        "{:?}",
+        world.api.summary()
+    );
 }

@@ -1,6 +1,8 @@
 //! A pool, its Deployment, its Redis, its API server.
 
 use std::{
+    io::{Read, Write},
+    net::TcpStream,
     pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -28,6 +30,8 @@ use prometheus_client::registry::Registry;
 use queue::{Consumer, Identity, Nonce, Queue, Terms, test_server::RedisServer};
 use serde_json::{Value, json};
 
+use tokio::net::TcpSocket;
+
 use super::api::{ApiServer, Call};
 
 pub(crate) const IMAGE: &str = "workerpool:test";
@@ -46,7 +50,8 @@ pub(crate) struct World {
 impl World {
     /// A pool with this spec on a Redis of its own, and no Deployment.
     pub(crate) fn with_pool(spec: Value) -> Self {
-        let redis = RedisServer::start().unwrap();
+        // All of loopback's addresses may come.
+        let redis = RedisServer::start_with(&["--protected-mode", "no"]).unwrap();
         let (api, client) = ApiServer::start();
         let (pools_reader, mut pools) = reflector::store();
         let (workloads_reader, mut workloads) = Workloads::new();
@@ -183,6 +188,26 @@ impl World {
         let claims = consumer.claim(&Nonce::fresh(), jobs).await.unwrap();
         assert_eq!(claims.jobs.len(), jobs);
         consumer
+    }
+
+    /// Something at one of loopback's addresses waits for a job as a HotQueue worker does; the connection is its own.
+    pub(crate) async fn foreign_worker(&self, address: &str) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{address}:0").parse().unwrap()).unwrap();
+        let server = format!("127.0.0.1:{}", self.redis.port());
+        let connection = socket.connect(server.parse().unwrap()).await.unwrap();
+        let mut connection = connection.into_std().unwrap();
+        connection.set_nonblocking(false).unwrap();
+        connection
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        connection
+            .write_all(b"SELECT 2\r\nBLPOP hotqueue:queue 0\r\n")
+            .unwrap();
+        let mut answer = [0; 5];
+        connection.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"+OK\r\n");
+        connection
     }
 
     /// Gives the pool another spec, as an edit does.

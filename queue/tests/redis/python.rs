@@ -2,7 +2,7 @@
 
 use std::{
     io::Write,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -192,4 +192,64 @@ async fn what_a_user_reads_with_redis_py_is_what_the_original_wrote() {
         "job.{id} [('end', 'stop!'), ('id', '{id}'), ('start', 'go!'), ('status', 'complete'), ('worker', '10.0.0.7')]\n"
     );
     assert_eq!(seen, expected);
+}
+
+/// As the original's worker: takes a job, and works on it until it is told to go on.
+const CONSUME: &str = r#"
+for jid in q.consume():
+    rd.hset('job.' + jid, 'status', 'in progress')
+    sys.stdin.readline()
+    rd.hset('job.' + jid, 'status', 'complete')
+"#;
+
+/// A process that is killed when its test ends.
+struct Foreign(Child);
+
+impl Foreign {
+    fn start(redis: &RedisServer) -> Self {
+        let child = Command::new(test_server::python())
+            .args(["-c", &format!("{HEAD}{CONSUME}"), &redis.port().to_string()])
+            .stdin(Stdio::piped())
+            .spawn();
+        Self(child.unwrap())
+    }
+
+    fn go_on(&mut self) {
+        self.0.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn python_worker_that_works_is_told_from_one_that_waits() {
+    let mut fixture = Fixture::new();
+    let (drainer, queue) = (fixture.drainer(), fixture.queue.clone());
+    let (drainer, queue) = (&drainer, &queue);
+    // (busy, waiting)
+    let seen = |what: &'static str, expected: (usize, usize)| {
+        eventually(what, move || async move {
+            let workers = drainer.foreign_workers(queue).await.unwrap().unwrap();
+            ((workers.busy.len(), workers.waiting.len()) == expected).then_some(())
+        })
+    };
+    let mut worker = Foreign::start(&fixture.redis);
+    seen("it waits for a job", (0, 1)).await;
+    for _ in 0..2 {
+        let id = fixture.submit(1).await.remove(0);
+        seen("it works", (1, 0)).await;
+        worker.go_on();
+        seen("it waits for the next", (0, 1)).await;
+        assert_eq!(fixture.status(&id).as_deref(), Some("complete"));
+    }
+    // Several at one address: one of them works.
+    let _another = Foreign::start(&fixture.redis);
+    fixture.submit(1).await;
+    seen("one of two works", (1, 0)).await;
+    drop(worker);
 }
