@@ -67,10 +67,25 @@ use crate::{Result, keys::Keys};
 pub(crate) type Script = std::sync::LazyLock<redis::Script>;
 
 /// Makes a static [`Script`] of its parts.
+///
+/// Those after the first are one function inside it. A call runs all of a script, so it makes each of its functions anew,
+/// and for each variable of an outer one that a function uses, Lua searches the list of all variables of that outer
+/// one that are in use so. What a function finds outside of the one that surrounds it, it is given without a search: for
+/// a claim or a turn of one job that is a tenth of their time.
 macro_rules! script {
-    ($name:ident = $($file:literal),+) => {
+    ($name:ident = $first:literal) => {
         pub(crate) static $name: $crate::scripts::Script =
-            std::sync::LazyLock::new(|| redis::Script::new(concat!($(include_str!($file), "\n"),+)));
+            std::sync::LazyLock::new(|| redis::Script::new(include_str!($first)));
+    };
+    ($name:ident = $first:literal, $($part:literal),+) => {
+        pub(crate) static $name: $crate::scripts::Script = std::sync::LazyLock::new(|| {
+            redis::Script::new(concat!(
+                include_str!($first),
+                "\nreturn (function()\n",
+                $(include_str!($part), "\n",)+
+                "end)()\n"
+            ))
+        });
     };
 }
 use script;
