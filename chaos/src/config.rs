@@ -133,6 +133,11 @@ impl Args {
 }
 
 impl Args {
+    /// Whether nothing of the run may have a job executed again.
+    pub fn executes_once(&self) -> bool {
+        self.plain && self.kinds().iter().all(|kind| kind.cuts_nothing())
+    }
+
     /// Whether nothing of the run may cost a job one of its chances.
     pub fn spares_jobs(&self) -> bool {
         self.plain && self.kinds().iter().all(|kind| kind.spares_jobs())

@@ -38,6 +38,10 @@ pub enum Kind {
     Clock,
     /// HotQueue programs in Python: producers and workers, killed too
     Python,
+    /// items of jobs that run, wait for their time or have ended are pushed once more
+    PushAgain,
+    /// a worker is marked as the operator does it, and killed once it holds nothing
+    TakeAway,
 }
 
 impl Kind {
@@ -46,7 +50,13 @@ impl Kind {
         match self {
             Self::Kill | Self::Freeze => 6,
             Self::Partition => 4,
-            Self::Terminate | Self::KillApi | Self::Loss | Self::Latency | Self::Python => 3,
+            Self::Terminate
+            | Self::KillApi
+            | Self::Loss
+            | Self::Latency
+            | Self::Python
+            | Self::PushAgain
+            | Self::TakeAway => 3,
             Self::KillAll | Self::KillRedis | Self::CutPower => 2,
             Self::RestartRedis | Self::FreezeRedis => 1,
             // These are so from the start to the end.
@@ -56,7 +66,15 @@ impl Kind {
 
     /// Whether it costs no job a chance: every worker goes on, though perhaps without Redis, or ends in order.
     pub fn spares_jobs(self) -> bool {
-        self.stops_redis() || matches!(self, Self::Terminate | Self::KillApi | Self::HangUp | Self::Clock)
+        self.stops_redis() || self.cuts_nothing() || matches!(self, Self::Terminate)
+    }
+
+    /// Whether every run of a job comes to its end, and Redis hears of it.
+    pub fn cuts_nothing(self) -> bool {
+        matches!(
+            self,
+            Self::KillApi | Self::HangUp | Self::Clock | Self::PushAgain | Self::TakeAway
+        )
     }
 
     /// Whether Redis is away for a while.
@@ -97,6 +115,10 @@ pub enum Fault {
     Latency(usize, Duration, Duration),
     /// kill -9 of this one of the Python programs.
     KillPython(usize),
+    /// Items of some jobs once more.
+    PushAgain,
+    /// This worker is marked, and killed once it holds nothing.
+    TakeAway(usize),
 }
 
 impl Fault {
@@ -117,6 +139,8 @@ impl Fault {
             Self::Loss(..) => "loss",
             Self::Latency(..) => "latency",
             Self::KillPython(_) => "kill-python",
+            Self::PushAgain => "push-again",
+            Self::TakeAway(_) => "take-away",
         }
     }
 }
@@ -224,6 +248,8 @@ impl Schedule {
                 Fault::Latency(self.worker() | 1, delay, self.leases(0.5, 3.0))
             }
             Kind::Python => Fault::KillPython(self.rng.usize(0..PYTHON_PROGRAMS)),
+            Kind::PushAgain => Fault::PushAgain,
+            Kind::TakeAway => Fault::TakeAway(self.worker()),
             Kind::HangUp | Kind::Clock => return None,
         })
     }

@@ -258,11 +258,12 @@ impl Ledger {
         job.completions as usize + foreign
     }
 
-    /// Nothing can stop a foreign worker that takes an item which is there once more: because a foreign producer has
-    /// put it in twice, or because Redis lost that another one had taken it.
+    /// Nothing can stop a foreign worker that takes an item which is there once more: because somebody else than its
+    /// producer has put it in too, or its producer twice, or because Redis lost that another one had taken it.
     fn may_be_foreign_twice(&self, id: &str, job: &JobHistory) -> bool {
         let undone = self.undone.jobs.get(id).is_some_and(|job| job.foreign_pops > 0);
-        job.foreign_pushes > 1 || undone || !self.crashes.is_empty()
+        let pushed_again = job.foreign_pushes > u32::from(job.foreign_created > 0);
+        pushed_again || undone || !self.crashes.is_empty()
     }
 
     fn count_executions(&self, counts: &mut Counts) {

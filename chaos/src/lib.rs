@@ -8,7 +8,7 @@
 //! handler leaves behind), [`aof`] and [`history`] (what Redis did), [`ledger`] (the counts), [`verdict`] (what they
 //! mean). With processes: [`config`], `run` (the life of a run), `stage` (what plays in it), `namespace`, `process`,
 //! `redis_server`, `log_files`, `python`, `clients`, `clock`, `proxy` (a long way), `network` (lost packets), `strike`
-//! (each fault's doing), `drain`, `leftovers` (processes of jobs that do not end), `gather` (reads what is left behind).
+//! (each fault's doing), `meddle` (what others rightly do), `drain`, `leftovers` (processes of jobs that do not end), `gather` (reads what is left behind).
 
 pub mod aof;
 mod clients;
@@ -22,6 +22,7 @@ pub mod history;
 pub mod ledger;
 mod leftovers;
 mod log_files;
+mod meddle;
 mod namespace;
 mod network;
 mod process;

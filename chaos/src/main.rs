@@ -7,7 +7,7 @@ use anyhow::Context;
 use chaos::{
     config::Args,
     run::{Report, run},
-    verdict::{Table, broken},
+    verdict::{Mild, Table, broken},
 };
 use clap::Parser;
 
@@ -22,7 +22,11 @@ async fn main() -> anyhow::Result<ExitCode> {
         _ = tokio::signal::ctrl_c() => return Ok(ExitCode::from(130)),
     };
     print(&args, &report);
-    let broken = broken(&report.counts, args.spares_jobs());
+    let mild = Mild {
+        spares_jobs: args.spares_jobs(),
+        executes_once: args.executes_once(),
+    };
+    let broken = broken(&report.counts, mild);
     for promise in &broken {
         println!("BROKEN: {promise}");
     }

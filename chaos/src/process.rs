@@ -35,9 +35,14 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// Which process lives now; 0 if none does.
+    pub(crate) fn life(&self) -> i32 {
+        self.pid.load(Ordering::Acquire)
+    }
+
     /// Sends it a signal, if it lives.
     pub(crate) fn signal(&self, signal: Signal) {
-        let mut pid = Pid::from_raw(self.pid.load(Ordering::Acquire));
+        let mut pid = Pid::from_raw(self.life());
         if self.child {
             pid = pid.and_then(child_of);
         }

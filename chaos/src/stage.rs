@@ -157,6 +157,7 @@ fn start_worker(
         command
             .args(["--redis-address", &redis, "--queue", QUEUE])
             .args(["--worker-ip", &format!("worker-{number}")])
+            .args(["--pod-uid", &pod(number, lives)])
             .args(["--telemetry-address", "127.0.0.1:0"])
             .args(["--concurrency", &args.concurrency.to_string()])
             .args(["--lease-ms", &args.lease_ms.as_millis().to_string()])
@@ -200,6 +201,11 @@ fn start_service(number: usize, folder: &Path) -> anyhow::Result<Supervised> {
             .stderr(append(&log)?);
         Ok(command)
     }))
+}
+
+/// The UID of the pod in which the worker `number` lives its `life`th life: another one each time, as in Kubernetes.
+pub(crate) fn pod(number: usize, life: u32) -> String {
+    format!("pod-{number}-{life}")
 }
 
 /// How the worker `number` reaches Redis: an address of loopback that no other one uses, so that it can be cut off

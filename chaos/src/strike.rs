@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     faults::{Fault, Schedule, Way},
+    meddle,
     network::Drop,
     proxy::Proxy,
     redis_server::Redis,
-    stage::{Stage, worker_address},
+    stage::{Stage, pod, worker_address},
 };
 
 /// How often each kind of fault has struck.
@@ -91,6 +92,14 @@ fn strike(stage: &Stage, fault: Fault, lasting: &mut JoinSet<anyhow::Result<()>>
             if let Some(program) = stage.python.get(program) {
                 program.target().signal(Signal::KILL);
             }
+        }
+        Fault::PushAgain => {
+            lasting.spawn(meddle::push_again(stage.redis.port()));
+        }
+        Fault::TakeAway(number) => {
+            let worker = &stage.workers[number];
+            let pod = pod(number, worker.starts());
+            lasting.spawn(meddle::take_away(stage.redis.port(), pod, worker.target()));
         }
     }
 }

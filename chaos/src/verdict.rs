@@ -53,10 +53,27 @@ impl fmt::Display for Table<'_> {
     }
 }
 
-/// The promises that a run broke, each in a sentence; none if all were kept. `spares_jobs`: nothing of it may cost
-/// a job one of its chances.
-pub fn broken(counts: &Counts, spares_jobs: bool) -> Vec<String> {
-    let spent = if spares_jobs { counts.dead_by_faults } else { 0 };
+/// What nothing in a run may do to a job, as mild as its faults are.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mild {
+    /// Cost it one of its chances.
+    pub spares_jobs: bool,
+    /// Have it executed again.
+    pub executes_once: bool,
+}
+
+/// The promises that a run broke, each in a sentence; none if all were kept.
+pub fn broken(counts: &Counts, mild: Mild) -> Vec<String> {
+    let spent = if mild.spares_jobs {
+        counts.dead_by_faults
+    } else {
+        0
+    };
+    let again: usize = if mild.executes_once {
+        counts.again.values().sum()
+    } else {
+        0
+    };
     let lost: Vec<String> = counts
         .lost
         .iter()
@@ -77,13 +94,19 @@ pub fn broken(counts: &Counts, spares_jobs: bool) -> Vec<String> {
         format!("{}: {what}: {}", jobs.len(), named.join(", "))
     })
     .chain((spent > 0).then(|| format!("{spent}: dead for lost workers, and none was lost")))
+    .chain((again > 0).then(|| format!("{again}: executed again, and no run was cut off")))
     .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::Lost;
+    use crate::ledger::{Again, Lost};
+
+    const MILD: Mild = Mild {
+        spares_jobs: true,
+        executes_once: true,
+    };
 
     #[test]
     fn run_without_loss_or_double_breaks_nothing() {
@@ -93,7 +116,7 @@ mod tests {
             dead: 1,
             ..Counts::default()
         };
-        assert_eq!(broken(&counts, true), [""; 0]);
+        assert_eq!(broken(&counts, MILD), [""; 0]);
     }
 
     #[test]
@@ -110,7 +133,7 @@ mod tests {
             left_behind: vec!["f".into()],
             ..Counts::default()
         };
-        let broken = broken(&counts, false);
+        let broken = broken(&counts, Mild::default());
         assert_eq!(broken.len(), 6);
         for (sentence, id) in broken.iter().zip(["a", "b", "c", "d", "e", "f"]) {
             assert!(sentence.starts_with("1: ") && sentence.contains(id), "{sentence}");
@@ -123,8 +146,21 @@ mod tests {
             dead_by_faults: 1,
             ..Counts::default()
         };
-        assert_eq!(broken(&counts, false), [""; 0]);
-        assert_eq!(broken(&counts, true).len(), 1);
+        assert_eq!(broken(&counts, Mild::default()), [""; 0]);
+        assert_eq!(broken(&counts, MILD).len(), 1);
+    }
+
+    #[test]
+    fn job_may_be_executed_again_only_where_runs_are_cut_off() {
+        let counts = Counts {
+            again: [(Again::Beside, 2)].into(),
+            ..Counts::default()
+        };
+        assert_eq!(broken(&counts, Mild::default()), [""; 0]);
+        assert_eq!(
+            broken(&counts, MILD),
+            ["2: executed again, and no run was cut off"]
+        );
     }
 
     #[test]
