@@ -101,6 +101,8 @@ pub struct PoolState {
     pub noted: Option<bool>,
     /// Since when it has been known to be deleted.
     pub deleting_since: Option<Instant>,
+    /// The pool's version after the status was last written.
+    pub reported: Option<String>,
     /// The status last written.
     pub status: Option<WorkerPoolStatus>,
     /// When the depth of the queue was last written.
@@ -263,5 +265,18 @@ mod tests {
         memories.failed(&pool, now);
         pool.metadata.generation = Some(2);
         assert_eq!(memories.backoff(&pool, now), None, "an edit is tried at once");
+    }
+
+    #[test]
+    fn term_that_lapsed_and_goes_on_keeps_the_windows_and_a_new_one_does_not() {
+        let pool = WorkerPool::new("hw7", crds::WorkerPoolSpec::default());
+        let mut state = PoolState::default();
+        state.begin_term(3, &pool);
+        state.history = Some(History::starting_at(5));
+        // Nobody else led in between: the number is the same.
+        state.begin_term(3, &pool);
+        assert!(state.history.is_some());
+        state.begin_term(5, &pool);
+        assert!(state.history.is_none());
     }
 }

@@ -307,27 +307,44 @@ async fn report(
     if let Some(wait) = since.and_then(|(at, apart)| apart.checked_sub(at.elapsed())) {
         return Ok(Some(wait));
     }
-    for event in events::between(&last, &new) {
-        tell(pool, ctx, state, event);
-    }
     let namespace = pool.namespace().ok_or(Error::Incomplete("namespace"))?;
     // The answer is not looked at: its metadata are the least that can be read of it.
     let pools: Api<PartialObjectMeta<WorkerPool>> = Api::namespaced(ctx.client.clone(), &namespace);
     let patch = Patch::Apply(json!({
         "apiVersion": WorkerPool::api_version(&()),
         "kind": WorkerPool::kind(&()),
+        // Only if nobody wrote since: what arrives late of an operator that led before must not undo what the next one says.
+        "metadata": version_known(pool, state).map_or(json!({}), |version| json!({"resourceVersion": version})),
         "status": new,
     }));
     let params = PatchParams::apply(STATUS_MANAGER).force();
     let name = pool.name_any();
-    match error::call("write the status", pools.patch_status(&name, &params, &patch)).await {
+    let answer = error::call("write the status", pools.patch_status(&name, &params, &patch)).await;
+    if answer.as_ref().is_err_and(Error::is_conflict) {
+        // The watch shows soon what somebody wrote.
+        return Ok(Some(CONFLICT_RETRY));
+    }
+    for event in events::between(&last, &new) {
+        tell(pool, ctx, state, event);
+    }
+    match answer {
+        Ok(written) => state.reported = written.resource_version(),
         Err(error) if !error.is_not_found() => return Err(error),
-        _ => {}
+        Err(_) => {}
     }
     state.status = Some(new);
     state.depth_written = Some(Instant::now());
     state.scaled = None;
     Ok(None)
+}
+
+/// The latest version of the pool that is known: the watch lags behind our own writes. `None` if the API server numbers them
+/// so that nobody can tell which is later.
+fn version_known(pool: &WorkerPool, state: &PoolState) -> Option<String> {
+    let number = |version: &String| version.parse::<u64>().ok();
+    let seen = pool.metadata.resource_version.as_ref().and_then(number)?;
+    let reported = state.reported.as_ref().and_then(number).unwrap_or(0);
+    Some(seen.max(reported).to_string())
 }
 
 fn gauges(status: &crds::status::WorkerPoolStatus) -> PoolGauges {

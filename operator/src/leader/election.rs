@@ -1,7 +1,11 @@
 //! Gets the Lease, keeps it, gives it back.
 
-use std::time::{Duration, Instant};
+use std::{
+    pin::pin,
+    time::{Duration, Instant},
+};
 
+use futures::future::{Either, select};
 use k8s_openapi::{api::coordination::v1::Lease, jiff::Timestamp};
 use kube::{Api, Client, ResourceExt, api::PostParams};
 use tokio_util::sync::CancellationToken;
@@ -36,9 +40,15 @@ impl Timing {
         self.duration * 3 / 4
     }
 
-    /// How long an answer is waited for: a call that hangs leaves time for another.
+    /// How long an answer is waited for: one that comes later comes too late.
     fn answer(self) -> Duration {
-        self.trust() / 2
+        self.trust()
+    }
+
+    /// A write that is not answered by then is made once more beside the first one, which may never be: half of the time that
+    /// a renewal has is left.
+    fn second_try(self) -> Duration {
+        self.duration / 4
     }
 
     /// Between two looks of a standby: what it sees late it takes over late.
@@ -178,7 +188,7 @@ impl Election {
     /// Writes the Lease, if nobody else wrote since it was seen, and leads.
     async fn write(&mut self, lease: Lease) -> Result<Duration, Error> {
         let sent_at = Instant::now();
-        match self.put(&lease).await {
+        match self.put_by_two(&lease).await {
             Ok(written) => {
                 let transitions = lease::transitions(&written);
                 self.highest = self.highest.max(transitions);
@@ -189,6 +199,21 @@ impl Election {
             }
             Err(error) if error.is_conflict() || error.is_not_found() => Ok(jittered(CONFLICT_RETRY)),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Writes the Lease, with a second try while the first is under way. Both follow upon the same version, so at most
+    /// one succeeds; that one is refused may mean that it was the other one, whose answer is still to come.
+    async fn put_by_two(&self, lease: &Lease) -> Result<Lease, Error> {
+        let mut first = pin!(self.put(lease));
+        if let Ok(answer) = tokio::time::timeout(self.timing.second_try(), &mut first).await {
+            return answer;
+        }
+        let second = pin!(self.put(lease));
+        match select(first, second).await {
+            Either::Left((Err(_), other)) => other.await,
+            Either::Right((Err(_), other)) => other.await,
+            Either::Left((written, _)) | Either::Right((written, _)) => written,
         }
     }
 
@@ -236,4 +261,115 @@ impl Election {
 
 fn jittered(wait: Duration) -> Duration {
     wait.mul_f64(1.0 - JITTER / 2.0 + JITTER * fastrand::f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Method, Request, Response};
+    use kube::client::Body;
+    use serde_json::{Value, json};
+    use tower_test::mock::{Handle, SendResponse};
+
+    use super::*;
+
+    /// An API server with one Lease, whose answers are given by the test.
+    struct Server {
+        calls: Handle<Request<Body>, Response<Body>>,
+        version: u64,
+    }
+
+    struct Call {
+        method: Method,
+        lease: Value,
+        answer: SendResponse<Response<Body>>,
+    }
+
+    impl Server {
+        fn with_candidate() -> (Self, Leadership, CancellationToken) {
+            let (service, calls) = tower_test::mock::pair();
+            let (leadership, stop) = (Leadership::candidate(), CancellationToken::new());
+            let timing = Timing {
+                duration: Duration::from_secs(4),
+            };
+            let client = Client::new(service, "default");
+            let election = Election::new(client, ("default", "operator"), "me", timing, leadership.clone());
+            tokio::spawn(election.run(stop.clone()));
+            (Self { calls, version: 1 }, leadership, stop)
+        }
+
+        async fn next(&mut self) -> Call {
+            let next = tokio::time::timeout(Duration::from_secs(20), self.calls.next_request());
+            let (request, answer) = next.await.unwrap().unwrap();
+            let (parts, body) = request.into_parts();
+            let body = body.collect_bytes().await.unwrap();
+            Call {
+                method: parts.method,
+                lease: serde_json::from_slice(&body).unwrap_or_default(),
+                answer,
+            }
+        }
+
+        fn write(&mut self, call: Call) {
+            self.version += 1;
+            let mut lease = call.lease;
+            lease["metadata"]["resourceVersion"] = json!(self.version.to_string());
+            respond(call.answer, 200, &lease);
+        }
+
+        /// Until it leads by a Lease that it made.
+        async fn made(&mut self) {
+            let look = self.next().await;
+            refuse(look, 404);
+            let create = self.next().await;
+            assert_eq!(create.method, Method::POST);
+            self.write(create);
+        }
+    }
+
+    fn refuse(call: Call, code: u16) {
+        let reason = if code == 404 { "NotFound" } else { "Conflict" };
+        let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "no", "reason": reason});
+        respond(call.answer, code, &status);
+    }
+
+    fn respond(answer: SendResponse<Response<Body>>, code: u16, body: &Value) {
+        let body = Body::from(serde_json::to_vec(body).unwrap());
+        answer.send_response(Response::builder().status(code).body(body).unwrap());
+    }
+
+    #[tokio::test]
+    async fn renewal_that_hangs_is_made_once_more_before_the_term_ends() {
+        let (mut server, leadership, _stop) = Server::with_candidate();
+        server.made().await;
+        let hangs = server.next().await;
+        let again = server.next().await;
+        assert_eq!((&again.method, &again.lease), (&Method::PUT, &hangs.lease));
+        server.write(again);
+        let next = server.next().await;
+        assert_eq!(next.method, Method::PUT, "it goes on renewing, and need not look");
+        assert_eq!(leadership.epoch(), Some(1));
+        drop(hangs);
+    }
+
+    #[tokio::test]
+    async fn refusal_of_the_second_try_is_no_loss_where_the_first_succeeded() {
+        let (mut server, leadership, _stop) = Server::with_candidate();
+        server.made().await;
+        let slow = server.next().await;
+        let again = server.next().await;
+        refuse(again, 409);
+        server.write(slow);
+        let next = server.next().await;
+        assert_eq!(next.method, Method::PUT, "it goes on renewing, and need not look");
+        assert_eq!(leadership.epoch(), Some(1));
+    }
+
+    #[tokio::test]
+    async fn lease_that_somebody_else_took_is_looked_at() {
+        let (mut server, _leadership, _stop) = Server::with_candidate();
+        server.made().await;
+        let renewal = server.next().await;
+        refuse(renewal, 409);
+        assert_eq!(server.next().await.method, Method::GET);
+    }
 }

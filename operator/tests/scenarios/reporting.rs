@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use super::world::World;
 
+const STATUS: &str = "/hw7/status";
+
 #[tokio::test]
 async fn nothing_new_means_no_call_at_all() {
     let world = World::with_pool(json!({})).deployed(0).settled().await;
@@ -123,4 +125,27 @@ async fn pool_that_somebody_halts_says_so_in_status_and_event_from_the_beginning
     );
     let (_, message) = scaling_active(&one_way);
     assert!(message.ends_with(&format!("; {note}")), "{message}");
+}
+
+fn version_of(call: &super::api::Call) -> Option<&str> {
+    call.body["metadata"]["resourceVersion"].as_str()
+}
+
+#[tokio::test]
+async fn status_is_written_only_upon_the_version_that_was_seen_last() {
+    let mut world = World::with_pool(json!({})).deployed(0);
+    world.edit(|pool| pool.metadata.resource_version = Some("700".to_owned()));
+    // Somebody wrote meanwhile, another operator perhaps.
+    world.api.refuse_once(STATUS, 409);
+    world.reconcile().await.unwrap();
+    assert_eq!(version_of(&world.api.only(&Method::PATCH, STATUS)), Some("700"));
+
+    // It is written once that is seen, and then upon the version that this gave.
+    world.edit(|pool| pool.metadata.resource_version = Some("800".to_owned()));
+    world.api.forget_calls();
+    world.reconcile().await.unwrap();
+    assert_eq!(version_of(&world.api.only(&Method::PATCH, STATUS)), Some("800"));
+    let world = world.settled().await;
+    world.reconcile().await.unwrap();
+    assert_eq!(version_of(&world.api.only(&Method::PATCH, STATUS)), Some("3000"));
 }
