@@ -72,7 +72,8 @@ impl Meter {
         })
     }
 
-    fn processes(&self, system: Option<System>) -> anyhow::Result<Vec<u32>> {
+    /// The system's processes.
+    pub(super) fn processes(&self, system: Option<System>) -> anyhow::Result<Vec<u32>> {
         let names = system.map(System::processes).unwrap_or_default();
         process::in_cgroup(&format!("workerpool-{}/", self.cluster), names)
     }

@@ -199,14 +199,31 @@ impl Many<'_> {
         let name = self.names.last().context("no object")?;
         stage.clear(name).await?;
         stage.replicas.reach(name, 0, Duration::from_secs(400)).await?;
+        let programs = self.meter.processes(Some(*system))?;
         let killed = Instant::now();
         pods.delete_collection(&DeleteParams::default().grace_period(0), &ListParams::default())
             .await?;
+        self.ended(&programs).await?;
         stage.push(name, JOBS_PER_REPLICA).await?;
         let acts = stage.replicas.reach(name, 1, DEADLINE);
         let (acts, ready) = tokio::try_join!(acts, ready_pods(&pods, &old))?;
         stage.clear(name).await?;
         Ok((ready.duration_since(killed), acts.duration_since(killed)))
+    }
+
+    /// Waits until these processes are no more: they outlive their pods by some moments.
+    async fn ended(&self, programs: &[u32]) -> anyhow::Result<()> {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let running = self.meter.processes(Some(self.system))?;
+            if programs.iter().all(|pid| !running.contains(pid)) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                anyhow::bail!("the old programs still run after {DEADLINE:?}");
+            }
+            sleep(LOOK_EVERY / 10).await;
+        }
     }
 }
 
