@@ -19,3 +19,4 @@ mod refused;
 mod scale_down;
 mod secret;
 mod shown;
+mod targets;
