@@ -22,33 +22,38 @@ fn definitions() -> [CustomResourceDefinition; 2] {
     [crds::definition::workerpool(), crds::definition::job()]
 }
 
-/// The file is called as the definition is.
-fn path(definition: &CustomResourceDefinition) -> PathBuf {
+/// The file is called as the definition is. It lies where it is applied from, and in the chart, which must be whole by itself:
+/// a link out of it is lost where files are copied, packed or checked out without links.
+fn paths(definition: &CustomResourceDefinition) -> [PathBuf; 2] {
     let name = definition
         .metadata
         .name
         .as_deref()
         .expect("a definition has a name");
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("yaml/{name}.yaml"))
+    ["crds/yaml", "charts/workerpool-crds/yaml"].map(|folder| {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("..")
+            .join(folder)
+            .join(format!("{name}.yaml"))
+    })
 }
 
 #[test]
 fn each_checked_in_definition_is_the_one_that_the_types_make() {
     for definition in definitions() {
-        let (path, yaml) = (
-            path(&definition),
-            serde_saphyr::to_string(&definition).expect("a definition is YAML"),
-        );
+        let yaml = serde_saphyr::to_string(&definition).expect("a definition is YAML");
         let made = format!("{HEADER}{yaml}");
-        if std::env::var_os("UPDATE").is_some() {
-            std::fs::write(&path, &made).expect("crds/yaml can be written");
+        for path in paths(&definition) {
+            if std::env::var_os("UPDATE").is_some() {
+                std::fs::write(&path, &made).expect("the folder can be written");
+            }
+            let checked_in = std::fs::read_to_string(&path).expect("the definition is checked in");
+            assert!(
+                checked_in == made,
+                "the types have changed: UPDATE=1 cargo test -p workerpool-crds --test yaml, and commit {}",
+                path.display()
+            );
         }
-        let checked_in = std::fs::read_to_string(&path).expect("the definition is checked in");
-        assert!(
-            checked_in == made,
-            "the types have changed: UPDATE=1 cargo test -p workerpool-crds --test yaml, and commit {}",
-            path.display()
-        );
     }
 }
 
