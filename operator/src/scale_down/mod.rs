@@ -22,10 +22,7 @@ pub mod order;
 mod pods;
 pub mod victims;
 
-use std::{
-    cmp::Ordering,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use kube::Client;
 use queue::Mark;
@@ -59,6 +56,8 @@ pub struct ScaleDown {
     /// UIDs that bear a mark of ours.
     marked: Vec<String>,
     asked_at: Option<Instant>,
+    /// Fewer pods are there than asked for: so many, since then.
+    incomplete: Option<(u32, Instant)>,
     /// It was given up before the answer came, which may tell of marks.
     answer_unheard: bool,
 }
@@ -190,6 +189,7 @@ impl ScaleDown {
             }
         }
         self.step = Step::Idle;
+        self.incomplete = None;
         Ok(())
     }
 
@@ -202,6 +202,7 @@ impl ScaleDown {
             self.marked.clear();
         }
         self.asked_at = None;
+        self.incomplete = None;
     }
 
     /// Lifts the marks of which an answer tells that nobody waits for any more.
@@ -229,12 +230,13 @@ impl ScaleDown {
             return Ok(Progress::HeldBack(HeldBack::RollingOut, ROLL_OUT_RETRY));
         };
         let there = target.order.count(&pods);
-        match there.cmp(&target.current) {
-            // Some are not even there yet, or never will be: nobody goes for these.
-            Ordering::Less => return Ok(Progress::Lower(target.to.max(there))),
-            Ordering::Equal => {}
+        if there < target.current {
+            return Ok(self.lower_to_those_there(there, target.to, now));
+        }
+        self.incomplete = None;
+        if there > target.current {
             // The last change is still being carried out.
-            Ordering::Greater => return Ok(Progress::Waiting(ASK_APART)),
+            return Ok(Progress::Waiting(ASK_APART));
         }
         let count = target.order.excess(&pods, target.to);
         self.asked_at = Some(now);
@@ -242,6 +244,20 @@ impl ScaleDown {
         let errand = Errand::Mark(plan_marks(&pods, count, target.order, target.mark));
         target.queues.send(target.pool, errand);
         Ok(Progress::Waiting(ANSWER_TIMEOUT))
+    }
+
+    /// Some pods will never be, and nobody goes for these. Or they are just being made: the controller would then have as
+    /// many too many, and take whichever is not ready yet, busy or not. So only if none has come for a while.
+    fn lower_to_those_there(&mut self, there: u32, to: u32, now: Instant) -> Progress {
+        let since = match self.incomplete {
+            Some((as_many, since)) if as_many == there => since,
+            _ => now,
+        };
+        self.incomplete = Some((there, since));
+        match (since + SETTLE).checked_duration_since(now) {
+            Some(left) if !left.is_zero() => Progress::Waiting(left),
+            _ => Progress::Lower(to.max(there)),
+        }
     }
 
     async fn hear(&mut self, target: Target<'_>, view: &View, now: Instant) -> Result<Progress, Error> {

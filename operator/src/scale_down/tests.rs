@@ -190,3 +190,30 @@ fn count_of_numbered_pods_follows_their_numbers_and_not_how_many_there_are() {
         (3, 2, 1)
     );
 }
+
+#[test]
+fn pods_that_may_just_be_made_are_waited_for_before_the_count_falls_to_those_there() {
+    let (mut lowering, start) = (ScaleDown::default(), Instant::now());
+    assert_eq!(
+        lowering.lower_to_those_there(18, 1, start),
+        Progress::Waiting(SETTLE)
+    );
+    let half = start + SETTLE / 2;
+    assert_eq!(
+        lowering.lower_to_those_there(19, 1, half),
+        Progress::Waiting(SETTLE),
+        "one more has come"
+    );
+    assert_eq!(
+        lowering.lower_to_those_there(19, 1, start + SETTLE),
+        Progress::Waiting(SETTLE / 2)
+    );
+    assert_eq!(
+        lowering.lower_to_those_there(19, 1, half + SETTLE),
+        Progress::Lower(19)
+    );
+    assert_eq!(
+        lowering.lower_to_those_there(19, 20, half + SETTLE),
+        Progress::Lower(20)
+    );
+}
