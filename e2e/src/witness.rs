@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use futures::StreamExt;
 use tokio::task::JoinHandle;
 
@@ -17,6 +17,8 @@ pub struct Transition {
     pub id: String,
     /// Its new status.
     pub status: String,
+    /// Where it is run, if that was written with it.
+    pub worker: Option<String>,
     /// When Redis executed it, on its clock.
     pub at: Duration,
 }
@@ -69,6 +71,24 @@ impl Witness {
             .count()
     }
 
+    /// Checks that each of these jobs was begun once at most.
+    ///
+    /// # Errors
+    /// With all that was seen of those that were begun again.
+    pub fn none_cut(&self, ids: &[String]) -> Result<()> {
+        let cut: Vec<_> = ids
+            .iter()
+            .filter(|id| self.count(id, "in progress") > 1)
+            .collect();
+        let stories: Vec<_> = cut.iter().map(|id| self.transitions(id)).collect();
+        ensure!(
+            cut.is_empty(),
+            "{} jobs were cut and run again: {stories:#?}",
+            cut.len()
+        );
+        Ok(())
+    }
+
     /// How long a job was in progress, last start to completion; nothing if it was not seen to run to its end.
     #[must_use]
     pub fn ran(&self, id: &str) -> Option<Duration> {
@@ -95,15 +115,18 @@ fn transition(line: &str) -> Option<Transition> {
         return None;
     }
     let id = key.strip_prefix("job.")?.to_owned();
-    let [_, status] = fields
-        .as_chunks::<2>()
-        .0
-        .iter()
-        .find(|[field, _]| *field == "status")?;
+    let field = |name: &str| {
+        let fields = fields.as_chunks::<2>().0.iter();
+        fields
+            .clone()
+            .find(|[field, _]| *field == name)
+            .map(|[_, value]| (*value).to_owned())
+    };
     let seconds = source.split(' ').next()?.parse().ok()?;
     Some(Transition {
         id,
-        status: (*status).to_owned(),
+        status: field("status")?,
+        worker: field("worker"),
         at: Duration::try_from_secs_f64(seconds).ok()?,
     })
 }
@@ -123,10 +146,9 @@ mod tests {
         assert_eq!(status_of(client), started);
         let script = r#"1763978.5 [3 lua] "hset" "job.7" "worker" "10.0.0.9" "status" "in progress""#;
         assert_eq!(status_of(script), started);
-        assert_eq!(
-            transition(script).unwrap().at,
-            Duration::from_millis(1_763_978_500)
-        );
+        let transition = transition(script).unwrap();
+        assert_eq!(transition.at, Duration::from_millis(1_763_978_500));
+        assert_eq!(transition.worker.as_deref(), Some("10.0.0.9"));
     }
 
     #[test]
