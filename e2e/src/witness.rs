@@ -10,6 +10,10 @@ use tokio::task::JoinHandle;
 
 use crate::Data;
 
+/// Within this time a worker gives back what it has no time to run. It takes two calls; the jobs of these tests take ten times
+/// as long.
+const AT_ONCE: Duration = Duration::from_millis(100);
+
 /// A status that was written into a job's hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transition {
@@ -71,20 +75,42 @@ impl Witness {
             .count()
     }
 
-    /// Checks that each of these jobs was begun once at most.
+    /// Checks that each of these jobs was taken once at most.
     ///
     /// # Errors
-    /// With all that was seen of those that were begun again.
+    /// With all that was seen of the others.
+    pub fn each_taken_once(&self, ids: &[String]) -> Result<()> {
+        self.none(ids, "taken more than once", |seen| {
+            seen.iter()
+                .filter(|transition| transition.status == "in progress")
+                .count()
+                > 1
+        })
+    }
+
+    /// Checks that no run of these jobs was cut, where workers are told to end at any time: what one of them takes by a call
+    /// that was under way then, it gives back at once, and has not run.
+    ///
+    /// # Errors
+    /// With all that was seen of those that were cut.
     pub fn none_cut(&self, ids: &[String]) -> Result<()> {
-        let cut: Vec<_> = ids
+        self.none(ids, "cut", |seen| {
+            seen.array_windows().any(|[begun, then]| {
+                begun.status == "in progress" && then.status != "complete" && then.at - begun.at >= AT_ONCE
+            })
+        })
+    }
+
+    fn none(&self, ids: &[String], are: &str, so: impl Fn(&[Transition]) -> bool) -> Result<()> {
+        let stories: Vec<_> = ids
             .iter()
-            .filter(|id| self.count(id, "in progress") > 1)
+            .map(|id| self.transitions(id))
+            .filter(|seen| so(seen))
             .collect();
-        let stories: Vec<_> = cut.iter().map(|id| self.transitions(id)).collect();
         ensure!(
-            cut.is_empty(),
-            "{} jobs were cut and run again: {stories:#?}",
-            cut.len()
+            stories.is_empty(),
+            "{} jobs were {are}: {stories:#?}",
+            stories.len()
         );
         Ok(())
     }
@@ -163,5 +189,42 @@ mod tests {
             status_of(r#"1763978.5 [2 lua] "hset" "workerpool:queue:record" "status" "x""#),
             None
         );
+    }
+
+    #[test]
+    fn run_is_cut_that_ends_otherwise_than_by_completion_and_not_at_once() {
+        let told = |statuses: &[(&str, u64)]| {
+            let seen = statuses.iter().map(|&(status, at)| Transition {
+                id: "7".to_owned(),
+                status: status.to_owned(),
+                worker: None,
+                at: Duration::from_millis(at),
+            });
+            Witness {
+                seen: Arc::new(Mutex::new(seen.collect())),
+                task: tokio::spawn(async {}),
+            }
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let _entered = runtime.enter();
+        let ids = ["7".to_owned()];
+        let crossed = told(&[
+            ("in progress", 0),
+            ("submitted", 2),
+            ("in progress", 9),
+            ("complete", 999),
+        ]);
+        assert!(crossed.none_cut(&ids).is_ok() && crossed.each_taken_once(&ids).is_err());
+        let cut = told(&[
+            ("in progress", 0),
+            ("submitted", 100),
+            ("in progress", 101),
+            ("complete", 999),
+        ]);
+        assert!(cut.none_cut(&ids).is_err());
+        let lost = told(&[("in progress", 0), ("in progress", 900), ("complete", 1900)]);
+        assert!(lost.none_cut(&ids).is_err());
+        let whole = told(&[("submitted", 0), ("in progress", 1), ("complete", 999)]);
+        assert!(whole.none_cut(&ids).is_ok() && whole.each_taken_once(&ids).is_ok());
     }
 }

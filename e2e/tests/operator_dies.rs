@@ -84,7 +84,7 @@ async fn twenty_workers_one_and_twenty_again_while_the_operator_dies_cuts_no_job
         ns.given(HW7, 1).await?;
         Tally::of(&ids, &witness).no_harm()?;
         witness
-            .none_cut(&ids)
+            .each_taken_once(&ids)
             .with_context(|| format!("counts: {:?}", counts.counts()))?;
         Ok(())
     })
@@ -120,7 +120,7 @@ async fn jobs_are_submitted_once_though_the_operator_is_killed_in_the_middle() -
         let ids: Vec<String> = ids.split_whitespace().map(str::to_owned).collect();
         ensure!(ids.len() == 60, "{} Jobs", ids.len());
         Tally::of(&ids, &witness).no_harm()?;
-        witness.none_cut(&ids)?;
+        witness.each_taken_once(&ids)?;
         let jobs = redis.everything().await?;
         ensure!(
             jobs.len() == 60,

@@ -69,7 +69,7 @@ async fn a_node_that_is_drained_and_uncordoned_under_load_costs_no_job() -> Resu
             "some were never evicted: {before:?}, {after:?}"
         );
         Tally::of(&ids, &witness).no_harm()?;
-        // The jobs are shorter than the grace period, so not even one was begun twice.
+        // The jobs are shorter than the grace period.
         witness.none_cut(&ids)?;
         Ok(())
     })
