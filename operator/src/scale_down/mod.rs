@@ -247,13 +247,17 @@ impl ScaleDown {
     }
 
     /// Some pods will never be, and nobody goes for these. Or they are just being made: the controller would then have as
-    /// many too many, and take whichever is not ready yet, busy or not. So only if none has come for a while.
+    /// many too many, and take whichever is not ready yet, busy or not. So only if none has come for a while; where there is none
+    /// at all, none can be busy by the time that the count is written.
     fn lower_to_those_there(&mut self, there: u32, to: u32, now: Instant) -> Progress {
         let since = match self.incomplete {
             Some((as_many, since)) if as_many == there => since,
             _ => now,
         };
         self.incomplete = Some((there, since));
+        if there == 0 {
+            return Progress::Lower(to);
+        }
         match (since + SETTLE).checked_duration_since(now) {
             Some(left) if !left.is_zero() => Progress::Waiting(left),
             _ => Progress::Lower(to.max(there)),

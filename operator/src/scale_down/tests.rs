@@ -216,4 +216,10 @@ fn pods_that_may_just_be_made_are_waited_for_before_the_count_falls_to_those_the
         lowering.lower_to_those_there(19, 20, half + SETTLE),
         Progress::Lower(20)
     );
+    let mut none = ScaleDown::default();
+    assert_eq!(
+        none.lower_to_those_there(0, 2, start),
+        Progress::Lower(2),
+        "none can be busy"
+    );
 }
