@@ -48,15 +48,7 @@ async fn install(client: &Client) -> Result<()> {
     let folder = |name: &str| project().join(name).to_string_lossy().into_owned();
 
     kubectl(&["apply", "-f", &folder("crds/yaml")]).await?;
-    // Not condition=Established: kubectl gives up on a CRD whose conditions are still null.
-    let established = r#"--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True"#;
-    kubectl(&[
-        "wait",
-        established,
-        "crd/workerpools.workerpool.dev",
-        "--timeout=30s",
-    ])
-    .await?;
+    established("workerpools.workerpool.dev").await?;
     kubectl(&["apply", "-R", "-f", &folder("deploy/operator")]).await?;
     // The image keeps its tag while it is being worked on: an operator from an earlier run may be an older one.
     let operator = ["-n", "workerpool-system"];
@@ -68,6 +60,23 @@ async fn install(client: &Client) -> Result<()> {
             &["rollout", "status", deployment, "--timeout=180s"],
         ]
         .concat(),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Waits until the API server serves the kind of a CustomResourceDefinition.
+///
+/// # Errors
+/// When it does not within 60 s.
+pub async fn established(definition: &str) -> Result<()> {
+    let name = format!("crd/{definition}");
+    let wait = ["wait", "--for=condition=Established", &name, "--timeout=30s"];
+    // kubectl gives up at once where the conditions are still null, as they are for a moment.
+    eventually(
+        &format!("{definition} is established"),
+        Duration::from_secs(60),
+        async || Ok(Look::Seen(process::succeed("kubectl", &wait, "").await?)),
     )
     .await?;
     Ok(())

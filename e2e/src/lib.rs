@@ -25,6 +25,7 @@ pub use api::Api;
 pub use busy::three_workers_busy_with_nine_jobs;
 pub use counts::CountHistory;
 pub use data::{Data, Job};
+pub use install::established;
 pub use manifest::{job, pool, sleeping, sleeping_without_grace};
 pub use namespace::{Namespace, in_namespace};
 pub use operator::{kill_leader_beside_a_standby, kill_operator};

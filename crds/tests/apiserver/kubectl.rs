@@ -70,15 +70,14 @@ fn install_definition() {
     ONCE.call_once(|| {
         let yaml = Path::new(env!("CARGO_MANIFEST_DIR")).join("yaml");
         run(&["apply", "-f", &yaml.to_string_lossy()], "").succeeded();
-        // Not condition=Established: kubectl gives up on a CRD whose conditions are still null.
-        let established = [
-            "wait",
-            r#"--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True"#,
-            "--timeout=30s",
-            "crd/workerpools.workerpool.dev",
-            "crd/jobs.workerpool.dev",
-        ];
-        run(&established, "").succeeded();
+        for (name, kind) in [("workerpools", "WorkerPool"), ("jobs", "Job")] {
+            let definition = format!("crd/{name}.workerpool.dev");
+            // First the kind: kubectl gives up at once on conditions that are still null, and these are set with it.
+            let accepted = format!("--for=jsonpath={{.status.acceptedNames.kind}}={kind}");
+            for what in [accepted.as_str(), "--for=condition=Established"] {
+                run(&["wait", what, "--timeout=30s", &definition], "").succeeded();
+            }
+        }
     });
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use workerpool_e2e::wait::{Look, eventually};
-use workerpool_e2e::{A_WHILE, HW7, Namespace, Witness, in_namespace, pool};
+use workerpool_e2e::{A_WHILE, HW7, Namespace, Witness, established, in_namespace, pool};
 
 const SET: &str = "numbered";
 const CREW: &str = "a-crew";
@@ -62,13 +62,7 @@ async fn a_custom_resource_is_scaled_once_somebody_gives_the_right() -> Result<(
         ns.deploy_redis().await?;
         let api = ns.deploy_api().await?;
         ns.apply(&crews()).await?;
-        ns.kubectl([
-            "wait",
-            "--for=condition=Established",
-            &format!("crd/crews.{GROUP}"),
-            "--timeout=60s",
-        ])
-        .await?;
+        established(&format!("crews.{GROUP}")).await?;
         let crew = json!({"apiVersion": format!("{GROUP}/v1"), "kind": "Crew", "metadata": {"name": CREW}, "spec": {"replicas": 0}});
         ns.apply(&crew).await?;
         // Of a version that there is not: the kind is the same.
