@@ -22,3 +22,19 @@ pub async fn three_workers_busy_with_nine_jobs(
     redis.started(&ids, 3, A_WHILE).await?;
     Ok(ids)
 }
+
+/// Eleven jobs in waves, done to the last one. Each wave starts while the one before it runs, so there is always one that ends
+/// among others that do not.
+///
+/// # Errors
+/// When a wave does not start, or they do not end, within [`A_WHILE`].
+pub async fn waves_of_jobs(api: &Api, redis: &Data) -> Result<Vec<String>> {
+    let mut ids = Vec::new();
+    for size in [3, 2, 3, 1, 2] {
+        let wave = api.submit(size).await?;
+        redis.started(&wave, wave.len(), A_WHILE).await?;
+        ids.extend(wave);
+    }
+    redis.completed(&ids, A_WHILE).await?;
+    Ok(ids)
+}

@@ -22,7 +22,7 @@ pub mod wait;
 mod witness;
 
 pub use api::Api;
-pub use busy::three_workers_busy_with_nine_jobs;
+pub use busy::{three_workers_busy_with_nine_jobs, waves_of_jobs};
 pub use counts::CountHistory;
 pub use data::{Data, Job};
 pub use install::established;

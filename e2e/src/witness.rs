@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use futures::StreamExt;
 use tokio::task::JoinHandle;
 
@@ -112,6 +112,29 @@ impl Witness {
             "{} jobs were {are}: {stories:#?}",
             stories.len()
         );
+        Ok(())
+    }
+
+    /// Checks that each of these jobs was taken and completed once, and ran for as long as its work takes.
+    ///
+    /// # Errors
+    /// With all that was seen of the first one of which that is not so.
+    pub fn each_ran_once_for(&self, work: Duration, ids: &[String]) -> Result<()> {
+        for id in ids {
+            let history = self.transitions(id);
+            ensure!(
+                self.count(id, "in progress") == 1,
+                "job {id} was started more than once: {history:?}"
+            );
+            ensure!(
+                self.count(id, "complete") == 1,
+                "job {id} was completed more than once: {history:?}"
+            );
+            let ran = self
+                .ran(id)
+                .with_context(|| format!("job {id} was not seen to run: {history:?}"))?;
+            ensure!(ran >= work, "job {id} was cut after {ran:?}");
+        }
         Ok(())
     }
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::json;
-use workerpool_e2e::{A_WHILE, HW7, Witness, in_namespace, pool, sleeping_without_grace};
+use workerpool_e2e::{A_WHILE, HW7, Witness, in_namespace, pool, sleeping_without_grace, waves_of_jobs};
 
 #[tokio::test]
 #[ignore = "needs a cluster"]
@@ -25,17 +25,10 @@ async fn scaling_down_among_jobs_that_end_at_different_times_cuts_none() -> Resu
         ns.ready(HW7, 0).await?;
         let counts = ns.counts_of(HW7).await?;
 
-        // Each wave starts while the one before it runs, so there is always one that ends among others that do not.
-        let mut ids = Vec::new();
-        for size in [3, 2, 3, 1, 2] {
-            let wave = api.submit(size).await?;
-            redis.started(&wave, wave.len(), A_WHILE).await?;
-            ids.extend(wave);
-        }
-        redis.completed(&ids, A_WHILE).await?;
+        let ids = waves_of_jobs(&api, &redis).await?;
         ns.ready(HW7, 0).await?;
 
-        each_ran_once_for(Duration::from_secs(4), &ids, &witness)?;
+        witness.each_ran_once_for(Duration::from_secs(4), &ids)?;
         let counts = counts.counts();
         let steps_down = counts.windows(2).filter(|step| step[1] < step[0]).count();
         ensure!(
@@ -72,7 +65,7 @@ async fn scaling_down_by_hand_takes_the_idle_worker_and_waits_for_the_busy() -> 
             jobs[0]["worker"] != jobs[1]["worker"],
             "one worker of three did both jobs: {jobs:?}"
         );
-        each_ran_once_for(Duration::from_secs(20), &ids, &witness)?;
+        witness.each_ran_once_for(Duration::from_secs(20), &ids)?;
         let counts = counts.counts();
         ensure!(
             counts.contains(&2),
@@ -104,26 +97,7 @@ async fn a_worker_with_several_slots_is_drained_before_it_goes() -> Result<()> {
         ensure!(left > 0, "the worker went only when there was nothing more to do");
 
         redis.completed(&ids, A_WHILE).await?;
-        each_ran_once_for(Duration::from_secs(5), &ids, &witness)
+        witness.each_ran_once_for(Duration::from_secs(5), &ids)
     })
     .await
-}
-
-fn each_ran_once_for(work: Duration, ids: &[String], witness: &Witness) -> Result<()> {
-    for id in ids {
-        let history = witness.transitions(id);
-        ensure!(
-            witness.count(id, "in progress") == 1,
-            "job {id} was started more than once: {history:?}"
-        );
-        ensure!(
-            witness.count(id, "complete") == 1,
-            "job {id} was completed more than once: {history:?}"
-        );
-        let ran = witness
-            .ran(id)
-            .with_context(|| format!("job {id} was not seen to run: {history:?}"))?;
-        ensure!(ran >= work, "job {id} was cut after {ran:?}");
-    }
-    Ok(())
 }

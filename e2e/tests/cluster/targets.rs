@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use serde_json::{Value, json};
 use workerpool_e2e::wait::{Look, eventually};
-use workerpool_e2e::{A_WHILE, HW7, Namespace, Witness, established, in_namespace, pool};
+use workerpool_e2e::{A_WHILE, HW7, Namespace, Witness, established, in_namespace, pool, waves_of_jobs};
 
 const SET: &str = "numbered";
 const CREW: &str = "a-crew";
@@ -33,24 +33,11 @@ async fn a_stateful_set_follows_its_queue_up_and_down_and_no_job_is_cut() -> Res
         ns.pool_until(HW7, "is ready", |pool| pool.is("Ready", "True"))
             .await?;
 
-        // Each wave starts while the one before it runs: some numbers are idle among busy ones, and not always the highest.
-        let mut ids = Vec::new();
-        for size in [3, 2, 3, 1, 2] {
-            let wave = api.submit(size).await?;
-            redis.started(&wave, wave.len(), A_WHILE).await?;
-            ids.extend(wave);
-        }
-        redis.completed(&ids, A_WHILE).await?;
+        // Some numbers are idle among busy ones, and not always the highest.
+        let ids = waves_of_jobs(&api, &redis).await?;
         has_count(ns, "statefulset", SET, "0").await?;
 
-        for id in &ids {
-            let history = witness.transitions(id);
-            ensure!(
-                witness.count(id, "in progress") == 1 && witness.ran(id).is_some_and(|ran| ran >= WORK),
-                "job {id} was cut: {history:?}"
-            );
-        }
-        Ok(())
+        witness.each_ran_once_for(WORK, &ids)
     })
     .await
 }

@@ -29,22 +29,27 @@ fn completion_that_cannot_be_told_is_told_when_redis_is_back() {
     assert_eq!(worker.count("job started"), 1);
 }
 
+/// A worker of four slots that reaches Redis by this way alone.
+fn worker_by(way: &Way, redis: &RedisServer, sleep: (&str, &str)) -> Worker {
+    let address = way.address.to_string();
+    let settings = [
+        ("REDIS_IP", address.as_str()),
+        ("WORKERPOOL_CONCURRENCY", "4"),
+        sleep,
+        ("WORKERPOOL_LOG", "info,worker=debug,telemetry=debug"),
+    ];
+    Worker::start(redis, "10.0.0.77", &settings)
+}
+
 /// Redis has ended the jobs of a turn and given others, and the worker hears nothing of it; nor can it ask again at once.
 #[test]
 fn turn_whose_answer_is_lost_loses_neither_what_it_ended_nor_what_it_took() {
     let (redis, view) = redis();
     let way = Way::to(&redis);
-    let address = way.address.to_string();
-    let settings = [
-        ("REDIS_IP", address.as_str()),
-        ("WORKERPOOL_CONCURRENCY", "4"),
-        ("WORKERPOOL_SLEEP_SECONDS", "0.3"),
-        ("WORKERPOOL_LOG", "info,worker=debug,telemetry=debug"),
-    ];
     let jobs = view.submit_many(12);
     // Only a turn says both that something is complete and who takes what is next.
     way.lose_answer_to(&["complete", "10.0.0.77"]);
-    let worker = Worker::start(&redis, "10.0.0.77", &settings);
+    let worker = worker_by(&way, &redis, ("WORKERPOOL_SLEEP_SECONDS", "0.3"));
     way.has_lost();
     let count = |status| jobs.iter().filter(|job| view.status(job) == status).count();
     wait_until("Redis has done it", || count("complete") > 0);
@@ -65,17 +70,10 @@ fn turn_whose_answer_is_lost_loses_neither_what_it_ended_nor_what_it_took() {
 fn claim_whose_answer_is_lost_is_asked_again_until_there_is_one() {
     let (redis, view) = redis();
     let way = Way::to(&redis);
-    let address = way.address.to_string();
-    let settings = [
-        ("REDIS_IP", address.as_str()),
-        ("WORKERPOOL_CONCURRENCY", "4"),
-        SHORT,
-        ("WORKERPOOL_LOG", "info,worker=debug,telemetry=debug"),
-    ];
     let jobs = view.submit_many(2);
     // How only claims end: how long an id without a hash waits, and how often.
     way.lose_answer_to(&["\r\n1000\r\n$1\r\n3\r\n"]);
-    let worker = Worker::start(&redis, "10.0.0.77", &settings);
+    let worker = worker_by(&way, &redis, SHORT);
     way.has_lost();
     for job in &jobs {
         view.wait_for_status(job, "in progress");
