@@ -109,8 +109,13 @@ impl Witness {
             .collect();
         ensure!(
             stories.is_empty(),
-            "{} jobs were {are}: {stories:#?}",
-            stories.len()
+            "{} jobs were {are}: {}",
+            stories.len(),
+            stories
+                .iter()
+                .map(|seen| story(seen))
+                .collect::<Vec<_>>()
+                .join("; ")
         );
         Ok(())
     }
@@ -145,6 +150,20 @@ impl Witness {
         let last = |status: &str| transitions.iter().rfind(|transition| transition.status == status);
         Some(last("complete")?.at - last("in progress")?.at)
     }
+}
+
+/// What became of a job, in a line: when, by seconds from its first status, and where.
+fn story(seen: &[Transition]) -> String {
+    let begun = seen.first().map_or(Duration::ZERO, |first| first.at);
+    let told = seen.iter().map(|transition| {
+        let after = transition.at.saturating_sub(begun).as_secs_f64();
+        let worker = transition
+            .worker
+            .as_deref()
+            .map_or_else(String::new, |worker| format!(" on {worker}"));
+        format!("{after:.3} {}{worker}", transition.status)
+    });
+    told.collect::<Vec<_>>().join(", ")
 }
 
 impl Drop for Witness {
