@@ -22,8 +22,10 @@ async fn an_operator_killed_mid_run_and_restarted_changes_no_count_and_loses_no_
         let witness = Witness::of(&redis).await?;
         let ids = three_workers_busy_with_nine_jobs(ns, &api, &redis).await?;
         let counts = ns.counts_of(HW7).await?;
+        let left = a_cost_left_behind(ns).await?;
 
         kill_operator().await?;
+        cost_is_cleared(ns, &left).await?;
         redis.completed(&ids, A_WHILE).await?;
 
         // Nine jobs on three workers, and a window of 30 s after them: no other count has a reason.
@@ -199,6 +201,49 @@ fn of_its_own_queue(name: &str) -> Value {
             "containers": [{"name": "worker"}],
         }},
     })
+}
+
+/// As an operator leaves it behind that ends in the middle of a scale-down; the pod's name.
+async fn a_cost_left_behind(ns: &Namespace) -> Result<String> {
+    let selector = format!("workerpool.dev/pool={HW7}");
+    let pod = ns
+        .kubectl([
+            "get",
+            "pods",
+            "-l",
+            &selector,
+            "-o",
+            "jsonpath={.items[0].metadata.name}",
+        ])
+        .await?;
+    ns.kubectl([
+        "annotate",
+        "pod",
+        &pod,
+        "controller.kubernetes.io/pod-deletion-cost=-1000000",
+    ])
+    .await?;
+    ns.kubectl(["label", "--overwrite", "pod", &pod, "workerpool.dev/leaving=0"])
+        .await?;
+    Ok(pod)
+}
+
+async fn cost_is_cleared(ns: &Namespace, pod: &str) -> Result<()> {
+    eventually("the cost is cleared", A_WHILE, async || {
+        let metadata = ns
+            .kubectl([
+                "get",
+                "pod",
+                pod,
+                "-o",
+                "jsonpath={.metadata.labels}{.metadata.annotations}",
+            ])
+            .await?;
+        let cleared =
+            !metadata.contains("deletion-cost") && metadata.contains(r#""workerpool.dev/leaving":"false""#);
+        Ok(Look::when(cleared, (), || metadata))
+    })
+    .await
 }
 
 async fn pin(ns: &Namespace, replicas: u32) -> Result<()> {

@@ -236,6 +236,7 @@ impl Scaling<'_> {
             pool: self.pool_ref,
             kind,
             workload: self.deployment,
+            epoch: state.epoch.unwrap_or_default(),
             order,
             current: self.observed.current,
             to,

@@ -3,6 +3,7 @@
 use std::{
     future::{pending, ready},
     sync::Arc,
+    time::Duration,
 };
 
 use crds::WorkerPool;
@@ -16,6 +17,7 @@ use kube::{
         watcher,
     },
 };
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -39,6 +41,9 @@ use crate::{
 
 /// How long a watch lasts before it is made anew. A connection that was cut unseen is noticed 5 s after that at the latest.
 const WATCH_SECONDS: u32 = 120;
+
+/// The count that the last term lowered may still be carried out, by the costs that it set.
+const LEFTOVERS_AFTER: Duration = Duration::from_secs(10);
 
 /// Events of pools that wait to be published.
 const EVENTS: usize = 1000;
@@ -128,13 +133,15 @@ pub async fn run(
 /// Wakes all pools whenever this operator begins to lead, or ends.
 async fn follow_leadership(ctx: Arc<Context>) {
     let mut epoch = None;
+    let mut clearing = JoinSet::new();
     loop {
         epoch = ctx.leadership.changed_from(epoch).await;
         ctx.metrics.leads(epoch.is_some());
+        clearing.shutdown().await;
         match epoch {
             Some(epoch) => {
                 tracing::info!(epoch, "leading");
-                tokio::spawn(clear_leftovers(ctx.client.clone()));
+                clearing.spawn(clear_leftovers(ctx.client.clone(), epoch));
             }
             None => tracing::info!("not leading any more"),
         }
@@ -161,9 +168,9 @@ async fn look_after_jobs(parts: jobs::Parts, leadership: Leadership) {
     }
 }
 
-/// A scale-down that is under way by then looks again before it acts on a cost.
-async fn clear_leftovers(client: Client) {
-    match scale_down::clear_leftovers(&client).await {
+async fn clear_leftovers(client: Client, epoch: u64) {
+    tokio::time::sleep(LEFTOVERS_AFTER).await;
+    match scale_down::clear_leftovers(&client, epoch).await {
         Ok(0) => {}
         Ok(pods) => tracing::info!(pods, "cleared deletion costs that were left behind"),
         Err(error) => tracing::warn!(%error, "deletion costs that were left behind may remain"),

@@ -21,6 +21,9 @@ pub struct ReplicaSet {
     /// What it should be.
     #[serde(default)]
     pub spec: ReplicaSetSpec,
+    /// What its controller last saw.
+    #[serde(default)]
+    pub status: ReplicaSetStatus,
 }
 
 /// What a ReplicaSet should be.
@@ -29,6 +32,29 @@ pub struct ReplicaSetSpec {
     /// The count asked for.
     #[serde(default)]
     pub replicas: Option<i32>,
+    /// Of its pods.
+    #[serde(default)]
+    pub template: PodTemplate,
+}
+
+/// What the pods of a ReplicaSet begin with.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct PodTemplate {
+    /// Their labels.
+    #[serde(default)]
+    pub metadata: ObjectMeta,
+}
+
+/// What the controller of a ReplicaSet last saw.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ReplicaSetStatus {
+    /// Pods.
+    pub replicas: i32,
+    /// Those of them that still bear all labels of the template.
+    pub fully_labeled_replicas: i32,
+    /// The generation of the spec that it was.
+    pub observed_generation: i64,
 }
 
 /// A pod.

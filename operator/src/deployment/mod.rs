@@ -23,7 +23,10 @@ use kube::{Resource, ResourceExt};
 use queue::{Queue, Server};
 
 pub use self::ending::{GRACE_MAX, grace_seconds};
-use crate::targets::Workload;
+use crate::{
+    scale_down::{LEAVING, STAYING},
+    targets::Workload,
+};
 
 /// The hash of what was applied; as long as it is the same, nothing is applied again.
 pub const APPLIED: &str = "workerpool.dev/applied";
@@ -47,12 +50,13 @@ pub fn build_deployment(pool: &WorkerPool, inputs: Inputs<'_>) -> Deployment {
     let labels = labels(&name);
     let mut template = pool.spec.template.clone().unwrap_or_default();
     template::fill(&mut template, pool, inputs);
-    template
+    let pod_labels = template
         .metadata
         .get_or_insert_default()
         .labels
-        .get_or_insert_default()
-        .extend(labels.clone());
+        .get_or_insert_default();
+    pod_labels.extend(labels.clone());
+    pod_labels.insert(LEAVING.to_owned(), STAYING.to_owned());
     let mut deployment = Deployment {
         metadata: ObjectMeta {
             name: Some(name.clone()),

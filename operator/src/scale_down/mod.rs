@@ -5,7 +5,8 @@
 //!
 //! 1. *Ask.* Pods that hold nothing are marked in Redis, atomically: a marked pod claims nothing more.
 //! 2. *Prefer.* They, and only they, get a negative deletion cost. Where all pods go there is nothing to prefer.
-//! 3. *Settle.* The ReplicaSet controller sees the costs by a watch of its own, that may lag behind our patch.
+//! 3. *Settle.* The ReplicaSet controller sees the costs by a watch of its own, that lags behind our patch: a second is
+//!    waited, and then, where its status can tell, until it has seen them (`pods::Found::costs_seen`).
 //! 4. *Look again*, and lower the count by exactly those, if Kubernetes would take exactly those. The version of the
 //!    Deployment goes with the patch, so that nobody else's change is acted on unseen.
 //!
@@ -24,11 +25,15 @@ pub mod victims;
 
 use std::time::{Duration, Instant};
 
-use kube::Client;
+use kube::{Client, ResourceExt};
 use queue::Mark;
 
-use self::victims::{Victim, plan_marks, plan_second_look, plan_victims, would_go};
+pub(crate) use self::pods::{LEAVING, STAYING};
 pub use self::{order::Order, pods::clear_leftovers};
+use self::{
+    pods::Found,
+    victims::{Victim, plan_marks, plan_second_look, plan_victims, would_go},
+};
 use crate::{
     PoolRef,
     error::Error,
@@ -40,6 +45,10 @@ use crate::{
 /// The ReplicaSet controller's cache lags a patch by milliseconds at rest; it took the wrong pod in 5 of 100 cases at once
 /// after the patch, under 700 patches a second, and in none after a second.
 const SETTLE: Duration = Duration::from_secs(1);
+/// Until the controller has seen the costs, its status is read again after so long.
+const SEEN_APART: Duration = Duration::from_millis(200);
+/// A controller whose status has not told by then is taken to have seen them: somebody else may change the pods' labels.
+const SEEN_PATIENCE: Duration = Duration::from_secs(10);
 /// Pods that are all busy are asked again after so long.
 const ASK_APART: Duration = Duration::from_secs(1);
 /// An answer that has not come by then is asked for again.
@@ -103,6 +112,8 @@ pub struct Target<'a> {
     pub kind: Kind,
     /// What has the pods.
     pub workload: &'a Workload,
+    /// The term of leadership.
+    pub epoch: u64,
     /// By what they go.
     pub order: Order,
     /// Its count now.
@@ -114,7 +125,7 @@ pub struct Target<'a> {
 }
 
 impl Target<'_> {
-    async fn pods(&self) -> Result<Option<Vec<Pod>>, Error> {
+    async fn pods(&self) -> Result<Option<Found>, Error> {
         pods::of(self.client, self.kind, self.workload, self.order).await
     }
 }
@@ -184,9 +195,7 @@ impl ScaleDown {
             queues.send(pool, Errand::Unmark(std::mem::take(&mut self.marked)));
         }
         if let Step::Settling { victims, .. } = &self.step {
-            for victim in victims {
-                pods::clear_cost(client, pool, &victim.name).await?;
-            }
+            pods::clear_costs(client, pool, names(victims)).await?;
         }
         self.step = Step::Idle;
         self.incomplete = None;
@@ -226,7 +235,7 @@ impl ScaleDown {
         {
             return Ok(Progress::HeldBack(HeldBack::BusyWorkers, again - now));
         }
-        let Some(pods) = target.pods().await? else {
+        let Some(Found { pods, .. }) = target.pods().await? else {
             return Ok(Progress::HeldBack(HeldBack::RollingOut, ROLL_OUT_RETRY));
         };
         let there = target.order.count(&pods);
@@ -295,7 +304,7 @@ impl ScaleDown {
         now: Instant,
     ) -> Result<Progress, Error> {
         self.marked = marks.marked.iter().cloned().collect();
-        let Some(pods) = target.pods().await? else {
+        let Some(Found { pods, .. }) = target.pods().await? else {
             self.abandon(target.client, target.queues, target.pool, view)
                 .await?;
             return Ok(Progress::HeldBack(HeldBack::RollingOut, ROLL_OUT_RETRY));
@@ -323,8 +332,9 @@ impl ScaleDown {
                 SecondLook::Needless
             },
         };
-        for victim in &victims {
-            pods::set_cost(target.client, target.pool, &victim.name).await?;
+        prefer(&pods, &victims, target).await?;
+        if let Step::Settling { until, .. } = &mut self.step {
+            *until = Instant::now() + SETTLE;
         }
         Ok(Progress::Waiting(SETTLE))
     }
@@ -368,14 +378,21 @@ impl ScaleDown {
         let Some(still_idle) = self.still_idle(view, now) else {
             return Ok(Progress::Waiting(ANSWER_TIMEOUT));
         };
-        let pods = if still_idle { target.pods().await? } else { None };
+        let found = if still_idle { target.pods().await? } else { None };
         if let (
             Step::Settling {
-                victims, marks_at, ..
+                victims,
+                marks_at,
+                until,
+                ..
             },
-            Some(pods),
-        ) = (&self.step, pods)
+            Some(found),
+        ) = (&self.step, found)
         {
+            if found.costs_seen() == Some(false) && now < *until + SEEN_PATIENCE {
+                return Ok(Progress::Waiting(SEEN_APART));
+            }
+            let pods = found.pods;
             let left = target.order.left(&pods, victims.len());
             let fresh = now < *marks_at + MARKS_USABLE;
             let complete = pods.len() == target.current as usize;
@@ -402,6 +419,23 @@ impl ScaleDown {
             target.queues.send(target.pool, Errand::Unmark(staying));
         }
     }
+}
+
+/// Gives the victims a cost, and takes that of others away, which an earlier term left.
+async fn prefer(pods: &[Pod], victims: &[Victim], target: Target<'_>) -> Result<(), Error> {
+    let goes = |pod: &&Pod| {
+        victims
+            .iter()
+            .any(|victim| Some(&victim.uid) == pod.metadata.uid.as_ref())
+    };
+    let left_behind = pods.iter().filter(|pod| pods::is_leaving(pod) && !goes(pod));
+    let left_behind = left_behind.map(ResourceExt::name_any).collect();
+    pods::clear_costs(target.client, target.pool, left_behind).await?;
+    pods::set_costs(target.client, target.pool, target.epoch, names(victims)).await
+}
+
+fn names(victims: &[Victim]) -> Vec<String> {
+    victims.iter().map(|victim| victim.name.clone()).collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,9 @@
 //! The pods of a workload, and their deletion costs.
+//!
+//! A pod that bears a cost of ours bears the label [`LEAVING`] too, with the term of leadership in which it was set: what a
+//! term left behind is found by it, and never taken for what the present one sets.
 
+use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
     Api, Client, ResourceExt,
@@ -17,40 +21,83 @@ use crate::{
 
 /// Lower than anybody would choose for a pod of their own.
 const LEAVING_COST: &str = "-1000000";
-/// On pods whose cost is ours, by which they are found after a restart.
-const LEAVING: &str = "workerpool.dev/leaving";
+/// On pods whose cost is ours.
+pub(crate) const LEAVING: &str = "workerpool.dev/leaving";
+/// Its value on all others, if the template has it.
+pub(crate) const STAYING: &str = "false";
 /// Who writes to pods.
 const FIELD_MANAGER: &str = "workerpool-operator/pods";
+/// Pods that are written to at once.
+const WRITES_AT_ONCE: usize = 8;
+/// Pods that somebody else wrote to meanwhile are listed anew, so often.
+const LEFTOVERS_TRIES: usize = 5;
 
-/// The active pods of a workload, in the order of their deletion; `None` in the middle of a roll-out. By their owners:
-/// other pods may bear the same labels.
+/// The pods of a workload.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Those that are active, in the order of their deletion.
+    pub pods: Vec<Pod>,
+    /// Of a Deployment: theirs.
+    set: Option<ReplicaSet>,
+}
+
+impl Found {
+    /// Whether the ReplicaSet controller is known to have seen all costs. Its watch tells it of pods in the order of their
+    /// changes, and it counts those that bear the labels of the template: once that count lacks the leaving ones, it has seen
+    /// their costs, which came by the same writes. Where the template lacks the label, as in a Deployment that is not ours, nothing
+    /// is known.
+    pub(super) fn costs_seen(&self) -> Option<bool> {
+        let set = self.set.as_ref()?;
+        let labels = set.spec.template.metadata.labels.as_ref()?;
+        if labels.get(LEAVING).map(String::as_str) != Some(STAYING) {
+            return None;
+        }
+        let (all, leaving) = (
+            self.pods.len(),
+            self.pods.iter().filter(|pod| is_leaving(pod)).count(),
+        );
+        let count = |pods: usize| i32::try_from(pods).unwrap_or(i32::MAX);
+        Some(
+            set.status.observed_generation >= set.metadata.generation.unwrap_or(0)
+                && set.status.replicas == count(all)
+                && set.status.fully_labeled_replicas == count(all - leaving),
+        )
+    }
+}
+
+/// Whether a pod bears a cost of ours.
+pub(super) fn is_leaving(pod: &Pod) -> bool {
+    pod.labels().get(LEAVING).is_some_and(|term| term != STAYING)
+}
+
+/// The active pods of a workload; `None` in the middle of a roll-out. By their owners: other pods may bear the same labels.
 pub(super) async fn of(
     client: &Client,
     kind: Kind,
     workload: &Workload,
     order: Order,
-) -> Result<Option<Vec<Pod>>, Error> {
+) -> Result<Option<Found>, Error> {
     if workload.status.observed_generation < workload.metadata.generation {
         return Ok(None);
     }
     let namespace = workload.namespace().ok_or(Error::Incomplete("namespace"))?;
     let labelled = ListParams::default().labels(&workload.selector());
-    let owner = match kind {
-        Kind::Deployment => match revisions(client, &namespace, &labelled, workload)
-            .await?
-            .as_slice()
-        {
-            [] => return Ok(Some(Vec::new())),
-            [set] => set.uid(),
-            _ => return Ok(None),
-        },
-        Kind::ReplicaSet | Kind::StatefulSet => workload.uid(),
+    let (owner, set) = match kind {
+        Kind::Deployment => {
+            let mut sets = revisions(client, &namespace, &labelled, workload).await?;
+            match (sets.pop(), sets.is_empty()) {
+                (None, _) => return Ok(Some(Found::default())),
+                (Some(set), true) => (set.uid(), Some(set)),
+                _ => return Ok(None),
+            }
+        }
+        Kind::ReplicaSet | Kind::StatefulSet => (workload.uid(), None),
     };
     let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
     let mut pods = error::call("list pods", pods.list(&labelled)).await?.items;
     pods.retain(|pod| order::is_active(pod) && is_owned(pod.owner_references(), owner.as_ref()));
     order.sort(&mut pods);
-    Ok(Some(pods))
+    Ok(Some(Found { pods, set }))
 }
 
 /// The ReplicaSets of a Deployment that should have pods: several in the middle of a roll-out.
@@ -67,42 +114,79 @@ async fn revisions(
     Ok(sets)
 }
 
-/// Lets a pod go before others.
-pub(super) async fn set_cost(client: &Client, pool: &PoolRef, name: &str) -> Result<(), Error> {
-    patch(client, pool.namespace.as_deref(), name, Some(LEAVING_COST)).await
+/// Lets pods go before others.
+pub(super) async fn set_costs(
+    client: &Client,
+    pool: &PoolRef,
+    epoch: u64,
+    names: Vec<String>,
+) -> Result<(), Error> {
+    patch_all(client, pool, Some(epoch), names).await
 }
 
 /// Takes that back.
-pub(super) async fn clear_cost(client: &Client, pool: &PoolRef, name: &str) -> Result<(), Error> {
-    patch(client, pool.namespace.as_deref(), name, None).await
+pub(super) async fn clear_costs(client: &Client, pool: &PoolRef, names: Vec<String>) -> Result<(), Error> {
+    patch_all(client, pool, None, names).await
 }
 
-/// Clears the costs that an operator left behind that ended in the middle of a scale-down.
+async fn patch_all(
+    client: &Client,
+    pool: &PoolRef,
+    epoch: Option<u64>,
+    names: Vec<String>,
+) -> Result<(), Error> {
+    let namespace = pool.namespace.as_deref();
+    stream::iter(names)
+        .map(|name| async move { patch(client, namespace, &name, epoch, None).await })
+        .buffer_unordered(WRITES_AT_ONCE)
+        .try_collect()
+        .await
+}
+
+/// Clears the costs that terms before this one left behind, which ended in the middle of a scale-down.
 ///
 /// # Errors
 /// What the API server answers.
-pub async fn clear_leftovers(client: &Client) -> Result<usize, Error> {
+pub async fn clear_leftovers(client: &Client, epoch: u64) -> Result<usize, Error> {
     let pods: Api<Pod> = Api::all(client.clone());
-    let leaving = ListParams::default().labels(LEAVING);
-    let left = error::call("list pods", pods.list(&leaving)).await?.items;
-    for pod in &left {
-        patch(client, pod.namespace().as_deref(), &pod.name_any(), None).await?;
+    let left = ListParams::default().labels(&format!("{LEAVING},{LEAVING} notin ({STAYING},{epoch})"));
+    let mut cleared = 0;
+    for _ in 0..LEFTOVERS_TRIES {
+        let found = error::call("list pods", pods.list(&left)).await?.items;
+        if found.is_empty() {
+            break;
+        }
+        for pod in &found {
+            // Only what was seen: by now the present term may have set a cost.
+            let version = pod.resource_version();
+            match patch(client, pod.namespace().as_deref(), &pod.name_any(), None, version).await {
+                Err(error) if error.is_conflict() => {}
+                answer => {
+                    answer?;
+                    cleared += 1;
+                }
+            }
+        }
     }
-    Ok(left.len())
+    Ok(cleared)
 }
 
-/// A pod that is gone by now needs no cost.
+/// Sets the cost in this term, or takes it away. A pod that is gone by now needs none.
 async fn patch(
     client: &Client,
     namespace: Option<&str>,
     name: &str,
-    cost: Option<&str>,
+    epoch: Option<u64>,
+    version: Option<String>,
 ) -> Result<(), Error> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace.ok_or(Error::Incomplete("namespace"))?);
-    let patch = json!({"metadata": {
-        "annotations": {DELETION_COST: cost},
-        "labels": {LEAVING: cost.map(|_| "true")},
+    let mut patch = json!({"metadata": {
+        "annotations": {DELETION_COST: epoch.map(|_| LEAVING_COST)},
+        "labels": {LEAVING: epoch.map_or_else(|| STAYING.to_owned(), |epoch| epoch.to_string())},
     }});
+    if let Some(version) = version {
+        patch["metadata"]["resourceVersion"] = json!(version);
+    }
     let params = PatchParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PatchParams::default()

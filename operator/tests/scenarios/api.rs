@@ -166,7 +166,13 @@ impl Inner {
             .iter_mut()
             .find(|known| known["metadata"]["name"] == pod);
         if let Some(pod) = pod {
-            pod["metadata"]["annotations"] = patch["metadata"]["annotations"].clone();
+            for of in ["annotations", "labels"] {
+                let mut given = patch["metadata"][of].clone();
+                if let Some(given) = given.as_object_mut() {
+                    given.retain(|_, value| !value.is_null());
+                }
+                pod["metadata"][of] = given;
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::{io::Read, net::TcpStream};
 
 use http::Method;
+use operator::scale_down;
 use serde_json::json;
 
 use super::world::{World, pod, replica_set};
@@ -28,13 +29,14 @@ async fn idle_pods_are_marked_and_preferred_before_the_count_falls_by_exactly_th
         json!({"metadata": {"resourceVersion": "2000"}, "spec": {"replicas": 1}}),
         "only if nobody wrote since"
     );
-    let costs: Vec<_> = world
+    let mut costs: Vec<_> = world
         .api
         .calls()
         .into_iter()
         .filter(|call| call.method == Method::PATCH && call.path.contains("/pods/"))
         .map(|call| (call.path, call.body["metadata"]["annotations"].clone()))
         .collect();
+    costs.sort_by(|(one, _), (other, _)| one.cmp(other));
     let cost = json!({"controller.kubernetes.io/pod-deletion-cost": "-1000000"});
     assert_eq!(
         costs,
@@ -53,6 +55,80 @@ async fn idle_pods_are_marked_and_preferred_before_the_count_falls_by_exactly_th
         .await
         .unwrap();
     assert!(marked.jobs.is_empty() && marked.quiet_for.is_some(), "{marked:?}");
+}
+
+/// A ReplicaSet of three with our label in its template, of which the controller has counted so many as not leaving.
+fn seen(fully_labeled: u32) -> serde_json::Value {
+    let mut set = replica_set("set", 3);
+    set["spec"]["template"] = json!({"metadata": {"labels": {"workerpool.dev/leaving": "false"}}});
+    set["status"] = json!({"replicas": 3, "fullyLabeledReplicas": fully_labeled});
+    set
+}
+
+/// A pod with a cost that was set in this term of leadership.
+fn leaving(name: &str, term: u64) -> serde_json::Value {
+    let mut pod = pod(name);
+    pod["metadata"]["labels"] = json!({"workerpool.dev/leaving": term.to_string()});
+    pod["metadata"]["annotations"] = json!({"controller.kubernetes.io/pod-deletion-cost": "-1000000"});
+    pod
+}
+
+#[tokio::test]
+async fn count_does_not_fall_before_the_controller_has_seen_the_costs() {
+    let world = World::with_pool(no_window()).deployed(3).with_jobs(1).await;
+    let pods = || vec![pod("a"), pod("busy"), pod("c")];
+    world.api.hold(vec![seen(3)], pods());
+    let _worker = world.busy("busy", 1).await;
+    let mut world = world.settled().await;
+    world.reconcile_until(&Method::PATCH, "/pods/c").await;
+    for _ in 0..3 {
+        world.api.forget_calls();
+        world.reconcile_until(&Method::GET, "/replicasets").await;
+        let calls = world.api.summary();
+        assert!(!calls.contains(&"PATCH hw7/scale".to_owned()), "{calls:?}");
+    }
+    world
+        .api
+        .hold(vec![seen(1)], vec![leaving("a", 1), pod("busy"), leaving("c", 1)]);
+    let scale = world.reconcile_until(&Method::PATCH, SCALE).await;
+    assert_eq!(scale.body["spec"]["replicas"], 1);
+}
+
+#[tokio::test]
+async fn cost_that_an_earlier_term_left_on_a_busy_pod_is_cleared_before_others_go() {
+    let world = World::with_pool(no_window()).deployed(3).with_jobs(1).await;
+    world.api.hold(
+        vec![replica_set("set", 3)],
+        vec![pod("a"), leaving("busy", 0), pod("c")],
+    );
+    let _worker = world.busy("busy", 1).await;
+    let mut world = world.settled().await;
+    let scale = world.reconcile_until(&Method::PATCH, SCALE).await;
+    assert_eq!(scale.body["spec"]["replicas"], 1);
+    let cleared = world.api.only(&Method::PATCH, "/pods/busy").body;
+    assert_eq!(
+        cleared["metadata"]["annotations"],
+        json!({"controller.kubernetes.io/pod-deletion-cost": null})
+    );
+}
+
+#[tokio::test]
+async fn costs_of_earlier_terms_are_cleared_only_as_they_were_seen() {
+    let world = World::with_pool(no_window());
+    let mut left = leaving("a", 6);
+    left["metadata"]["resourceVersion"] = json!("17");
+    world.api.hold(Vec::new(), vec![left]);
+    // This term has written to the pod meanwhile.
+    world.api.refuse_once("/pods/a", 409);
+    scale_down::clear_leftovers(&world.ctx.client, 7).await.unwrap();
+    let calls = world.api.calls();
+    let query = &calls[0].query;
+    assert!(
+        query.contains("workerpool.dev%2Fleaving+notin+%28false%2C7%29"),
+        "{query}"
+    );
+    assert_eq!(calls[1].body["metadata"]["resourceVersion"], "17");
+    assert!(calls.len() > 2, "it is looked again whether any are left");
 }
 
 #[tokio::test]
