@@ -183,6 +183,39 @@ impl Applied {
 
 impl Scaling<'_> {
     async fn apply_count(&self, state: &mut PoolState, decision: &Decision) -> Result<Applied, Error> {
+        let falls = decision.desired < self.observed.current;
+        let left = state.patience.left(falls, self.drain_timeout(), Instant::now());
+        let blind = self.observed.view.failures > 0;
+        if left.is_some_and(|left| left.is_zero()) && !blind {
+            return self.cut(state, decision.desired).await;
+        }
+        let applied = self.spare_busy(state, decision).await?;
+        Ok(Applied {
+            again: applied.again.into_iter().chain(left).min(),
+            ..applied
+        })
+    }
+
+    fn drain_timeout(&self) -> Option<Duration> {
+        let seconds = self.pool.spec.scaling.behavior.scale_down.drain_timeout_seconds?;
+        Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
+    }
+
+    /// Lowers the count though workers are busy.
+    async fn cut(&self, state: &mut PoolState, count: u32) -> Result<Applied, Error> {
+        let applied = self.write_if_unchanged(state, count).await?;
+        if applied.scaled_to.is_some() {
+            state.scale_down.done();
+            let note = format!(
+                "to {count} replicas though more were busy after drainTimeoutSeconds: their jobs end within their pods' grace time or go back to the queue",
+            );
+            let event = Event::warning("DrainTimeout", "Scale", note);
+            self.ctx.events.send(self.pool, event);
+        }
+        Ok(applied)
+    }
+
+    async fn spare_busy(&self, state: &mut PoolState, decision: &Decision) -> Result<Applied, Error> {
         let current = self.observed.current;
         // Workers of another system's queues alone cannot be asked.
         let asks = self.observed.source.own().next().is_some();

@@ -22,7 +22,7 @@ use crate::{
     leader::Leadership,
     metrics::Metrics,
     queues::Queues,
-    scale_down::ScaleDown,
+    scale_down::{ScaleDown, patience::Patience},
     starts::Starts,
     targets::{Kinds, Workload, Workloads},
     watches::Watches,
@@ -97,6 +97,8 @@ pub struct PoolState {
     pub wanted: Option<Wanted>,
     /// A scale-down under way.
     pub scale_down: ScaleDown,
+    /// How long the count waits for busy workers.
+    pub patience: Patience,
     /// Whether its finalizer was last set or taken away, until the watch shows it.
     pub noted: Option<bool>,
     /// Since when it has been known to be deleted.

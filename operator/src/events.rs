@@ -48,6 +48,15 @@ impl Event {
             action,
         }
     }
+
+    /// Somebody should look.
+    #[must_use]
+    pub fn warning(reason: &'static str, action: &'static str, note: impl Into<String>) -> Self {
+        Self {
+            warning: true,
+            ..Self::normal(reason, action, note)
+        }
+    }
 }
 
 /// How many events of a pool's decisions may be told: so many at once, and then one more each [`BUDGET_REFILL`]. Kubernetes'
@@ -198,12 +207,8 @@ pub fn between(last: &WorkerPoolStatus, new: &WorkerPoolStatus) -> Vec<Event> {
         }
         if after.status == "False" {
             told.push(after.message.clone());
-            events.push(Event {
-                warning: true,
-                reason: static_reason(kind, false),
-                note: format!("{}: {}", after.reason, after.message),
-                action: "Check",
-            });
+            let note = format!("{}: {}", after.reason, after.message);
+            events.push(Event::warning(static_reason(kind, false), "Check", note));
         } else if after.status == "True" && before.is_some_and(|before| before.status == "False") {
             events.push(Event::normal(
                 static_reason(kind, true),
@@ -429,10 +434,7 @@ mod tests {
         for _ in 0..30 {
             budget.admit(Event::normal("ScaledUp", "Scale", ""), start);
         }
-        let warning = Event {
-            warning: true,
-            ..Event::normal("QueueUnreadable", "Check", "")
-        };
+        let warning = Event::warning("QueueUnreadable", "Check", "");
         assert!(budget.admit(warning, start).is_some());
     }
 }

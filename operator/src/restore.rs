@@ -106,10 +106,7 @@ pub async fn give_back(
         ),
         Ok(None) => Event::normal("NotRestored", "Scale", "its target is gone, or another scales it"),
         Err(error) if since.elapsed() < PATIENCE => return Err(error),
-        Err(error) => Event {
-            warning: true,
-            ..Event::normal("NotRestored", "Scale", error.to_string())
-        },
+        Err(error) => Event::warning("NotRestored", "Scale", error.to_string()),
     };
     match patch(pool, ctx, json!({"finalizers": without_ours(pool)})).await {
         Err(error) if !error.is_not_found() => return Err(error),

@@ -217,6 +217,11 @@ pub struct ScaleDownRules {
     /// Which of several policies is the limit: the one that allows most (Max), the one that allows least (Min), or
     /// Disabled: the count never falls by itself.
     pub select_policy: SelectPolicy,
+    /// How long the count may wait for busy workers before it falls all the same; their jobs then end within the grace time
+    /// of their pods, or go back to the queue. Absent: as long as it takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 604_800))]
+    pub drain_timeout_seconds: Option<i32>,
 }
 
 impl Default for ScaleDownRules {
@@ -226,6 +231,7 @@ impl Default for ScaleDownRules {
             stabilization_window_seconds: 30,
             policies: Vec::new(),
             select_policy: SelectPolicy::default(),
+            drain_timeout_seconds: None,
         }
     }
 }

@@ -20,6 +20,7 @@
 //! [abandoned](ScaleDown::abandon): marks lifted, costs cleared.
 
 pub mod order;
+pub mod patience;
 mod pods;
 pub mod victims;
 

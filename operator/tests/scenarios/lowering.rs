@@ -167,6 +167,28 @@ async fn busy_pods_hold_the_count_and_the_reason_says_so() {
 }
 
 #[tokio::test]
+async fn busy_pods_hold_the_count_for_no_longer_than_the_drain_timeout() {
+    let spec = json!({"scaling": {"behavior": {"scaleDown": {
+        "stabilizationWindowSeconds": 0, "drainTimeoutSeconds": 1,
+    }}}});
+    let world = World::with_pool(spec).deployed(2).with_jobs(2).await;
+    world
+        .api
+        .hold(vec![replica_set("set", 2)], vec![pod("a"), pod("b")]);
+    let (_a, _b) = (world.busy("a", 1).await, world.busy("b", 1).await);
+    let mut world = world.settled().await;
+    world.reconcile().await.unwrap();
+    assert!(
+        !world.api.summary().contains(&"PATCH hw7/scale".to_owned()),
+        "{:?}",
+        world.api.summary()
+    );
+    let scale = world.reconcile_until(&Method::PATCH, SCALE).await;
+    assert_eq!(scale.body["spec"]["replicas"], 1);
+    world.api.event("DrainTimeout").await;
+}
+
+#[tokio::test]
 async fn pinned_down_pool_keeps_its_busy_pods_too() {
     let world = World::with_pool(json!({"replicas": 0}))
         .deployed(2)
