@@ -205,7 +205,7 @@ impl Scaling<'_> {
     async fn cut(&self, state: &mut PoolState, count: u32) -> Result<Applied, Error> {
         let applied = self.write_if_unchanged(state, count).await?;
         if applied.scaled_to.is_some() {
-            state.scale_down.done();
+            self.lowered(state, count);
             let note = format!(
                 "to {count} replicas though more were busy after drainTimeoutSeconds: their jobs end within their pods' grace time or go back to the queue",
             );
@@ -251,19 +251,20 @@ impl Scaling<'_> {
             }
             Ordering::Equal => {
                 self.abandon(state).await?;
-                Ok(Applied::default())
+                let Some(chosen) = order else {
+                    return Ok(Applied::default());
+                };
+                let target = self.lowering(state, to, chosen, mark);
+                Ok(Applied {
+                    again: state.scale_down.recall(target, Instant::now()).await?,
+                    ..Applied::default()
+                })
             }
         }
     }
 
-    async fn lower(
-        &self,
-        state: &mut PoolState,
-        to: u32,
-        (kind, order): (Kind, Order),
-        mark: Mark,
-    ) -> Result<Applied, Error> {
-        let target = Target {
+    fn lowering(&self, state: &PoolState, to: u32, (kind, order): (Kind, Order), mark: Mark) -> Target<'_> {
+        Target {
             client: &self.ctx.client,
             queues: &self.ctx.queues,
             pool: self.pool_ref,
@@ -274,7 +275,21 @@ impl Scaling<'_> {
             current: self.observed.current,
             to,
             mark,
-        };
+        }
+    }
+
+    fn lowered(&self, state: &mut PoolState, count: u32) {
+        state.scale_down.done(&self.ctx.queues, self.pool_ref, count);
+    }
+
+    async fn lower(
+        &self,
+        state: &mut PoolState,
+        to: u32,
+        chosen: (Kind, Order),
+        mark: Mark,
+    ) -> Result<Applied, Error> {
+        let target = self.lowering(state, to, chosen, mark);
         match state
             .scale_down
             .step(target, &self.observed.view, Instant::now())
@@ -283,7 +298,7 @@ impl Scaling<'_> {
             Progress::Lower(count) => {
                 let applied = self.write_if_unchanged(state, count).await;
                 if !matches!(applied, Ok(Applied { scaled_to: None, .. })) {
-                    state.scale_down.done();
+                    self.lowered(state, count);
                 }
                 applied
             }

@@ -77,6 +77,8 @@ pub struct Pod {
 pub struct PodSpec {
     /// Its node, once it has one.
     pub node_name: Option<String>,
+    /// How long it may take to end.
+    pub termination_grace_period_seconds: Option<i64>,
 }
 
 /// How a pod is.

@@ -19,6 +19,13 @@ pub(super) const MARK_TIME: Duration = Duration::from_secs(30);
 pub enum Errand {
     /// Choose pods that may go, and mark them. Answered by [`Marks`].
     Mark(MarkPods),
+    /// Make the marks of these pods, which hold nothing, last for so long.
+    Keep {
+        /// UIDs.
+        pods: Vec<String>,
+        /// By the server's clock.
+        time: Duration,
+    },
     /// Lift the marks of these pods (UIDs).
     Unmark(Vec<String>),
 }
@@ -98,6 +105,20 @@ pub(super) async fn mark(drainer: &Drainer, queues: &[Queue], asked: MarkPods, e
         foreign,
         at,
     })
+}
+
+/// Makes marks last.
+pub(super) async fn keep(
+    drainer: &Drainer,
+    queues: &[Queue],
+    pods: &[String],
+    epoch: u64,
+    time: Duration,
+) -> Result<()> {
+    for queue in queues {
+        drainer.quiet(queue, pods, epoch, time).await?;
+    }
+    Ok(())
 }
 
 /// Lifts marks.

@@ -305,8 +305,10 @@ impl ServerTask {
         let Some(epoch) = self.leadership.epoch() else {
             return;
         };
-        if matches!(errand, Errand::Mark(_)) {
-            self.expect_end_of_marks(&queues);
+        match &errand {
+            Errand::Mark(_) => self.expect_end_of_marks(&queues, errand::MARK_TIME),
+            Errand::Keep { time, .. } => self.expect_end_of_marks(&queues, *time),
+            Errand::Unmark(_) => {}
         }
         let Some(drainer) = self.drainer(Instant::now()) else {
             return;
@@ -317,6 +319,12 @@ impl ServerTask {
                     Errand::Mark(asked) => {
                         let marks = errand::mark(&drainer, &queues, asked, epoch).await;
                         Done::Marked(pool, Box::new(marks))
+                    }
+                    Errand::Keep { pods, time } => {
+                        if let Err(error) = errand::keep(&drainer, &queues, &pods, epoch, time).await {
+                            tracing::warn!(%pool, %error, "marks of pods that end could not be made to last");
+                        }
+                        Done::Unmarked
                     }
                     Errand::Unmark(pods) => {
                         if let Err(error) = errand::unmark(&drainer, &queues, &pods, epoch).await {
@@ -330,10 +338,10 @@ impl ServerTask {
         );
     }
 
-    fn expect_end_of_marks(&mut self, queues: &[Queue]) {
+    fn expect_end_of_marks(&mut self, queues: &[Queue], time: Duration) {
         for queue in queues {
             if let Some(followed) = self.followed.get_mut(&Subject::Own(queue.clone())) {
-                followed.marks_end = Some(Instant::now() + errand::MARK_TIME + TICKS_APART);
+                followed.marks_end = followed.marks_end.max(Some(Instant::now() + time + TICKS_APART));
                 self.plan_tick(queue);
             }
         }

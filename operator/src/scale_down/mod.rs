@@ -16,9 +16,12 @@
 //! A worker that is not ours knows no marks. Redis knows whether it works (`queue::ForeignWorkers`), which is asked once more
 //! right before the count falls; between that and its pod's end it may still take a job, and nobody can keep it from that.
 //!
+//! The pods keep their marks until they have ended (`going`).
+//!
 //! Each step is one call of [`ScaleDown::step`]; nothing here waits. A scale-down that is no longer wanted is
 //! [abandoned](ScaleDown::abandon): marks lifted, costs cleared.
 
+mod going;
 pub mod order;
 pub mod patience;
 mod pods;
@@ -30,11 +33,12 @@ use kube::{Client, ResourceExt};
 use queue::Mark;
 
 pub(crate) use self::pods::{LEAVING, STAYING};
-pub use self::{order::Order, pods::clear_leftovers};
 use self::{
+    going::{Going, Recall},
     pods::Found,
     victims::{Victim, plan_marks, plan_second_look, plan_victims, would_go},
 };
+pub use self::{order::Order, pods::clear_leftovers};
 use crate::{
     PoolRef,
     error::Error,
@@ -70,6 +74,8 @@ pub struct ScaleDown {
     incomplete: Option<(u32, Instant)>,
     /// It was given up before the answer came, which may tell of marks.
     answer_unheard: bool,
+    /// Pods that the count was lowered by.
+    going: Option<Going>,
 }
 
 #[derive(Debug, Default)]
@@ -203,16 +209,44 @@ impl ScaleDown {
         Ok(())
     }
 
-    /// To be called when the count has been lowered: the victims keep their marks until they end.
-    pub fn done(&mut self) {
+    /// To be called when the count has been lowered to this: the victims keep their marks until they end.
+    pub fn done(&mut self, queues: &Queues, pool: &PoolRef, left: u32) {
         if let Step::Settling { victims, .. } | Step::Leaving { victims } = std::mem::take(&mut self.step) {
             self.marked
                 .retain(|uid| victims.iter().all(|victim| victim.uid != *uid));
+            let keep = Going::add(&mut self.going, &victims, left, Instant::now());
+            queues.send(pool, keep);
         } else {
             self.marked.clear();
         }
         self.asked_at = None;
         self.incomplete = None;
+    }
+
+    /// Lifts the marks of pods that the count was lowered by and that stay, as it was raised again; answers when to look for them.
+    ///
+    /// # Errors
+    /// What the API server answers; it is tried again with the next call.
+    pub async fn recall(&mut self, target: Target<'_>, now: Instant) -> Result<Option<Duration>, Error> {
+        let Some(going) = &mut self.going else {
+            return Ok(None);
+        };
+        match going.recall(target.current, now) {
+            Recall::No => return Ok(None),
+            Recall::In(wait) => return Ok(Some(wait)),
+            Recall::Now => {}
+        }
+        let Some(Found { pods, .. }) = target.pods().await? else {
+            return Ok(Some(ROLL_OUT_RETRY));
+        };
+        let staying = self
+            .going
+            .take()
+            .map_or_else(Vec::new, |going| going.staying(&pods));
+        if !staying.is_empty() {
+            target.queues.send(target.pool, Errand::Unmark(staying));
+        }
+        Ok(None)
     }
 
     /// Lifts the marks of which an answer tells that nobody waits for any more.

@@ -96,6 +96,7 @@ fn count_is_lowered_only_when_kubernetes_would_take_exactly_the_victims() {
                 uid: name.to_owned(),
                 name: name.to_owned(),
                 address: None,
+                grace: Duration::ZERO,
             })
             .collect()
     };

@@ -1,6 +1,6 @@
 //! Which pods may go.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use kube::ResourceExt;
 
@@ -19,6 +19,8 @@ pub struct Victim {
     pub name: String,
     /// Its address, which Redis knows its worker by.
     pub address: Option<IpAddr>,
+    /// How long it may take to end.
+    pub grace: Duration,
 }
 
 impl Victim {
@@ -27,6 +29,7 @@ impl Victim {
             uid: pod.uid().unwrap_or_default(),
             name: pod.name_any(),
             address: address(pod),
+            grace: grace(pod),
         }
     }
 }
@@ -63,6 +66,12 @@ pub fn plan_second_look(victims: &[Victim], mark: queue::Mark) -> MarkPods {
         addresses: victims.iter().filter_map(addressed).collect(),
         mark,
     }
+}
+
+/// 30 s is what the API server fills in.
+fn grace(pod: &Pod) -> Duration {
+    let seconds = pod.spec.termination_grace_period_seconds.unwrap_or(30);
+    Duration::from_secs(seconds.try_into().unwrap_or(0))
 }
 
 fn address(pod: &Pod) -> Option<IpAddr> {

@@ -1,6 +1,6 @@
 //! Down, without cutting a job.
 
-use std::{io::Read, net::TcpStream};
+use std::{io::Read, net::TcpStream, time::Duration};
 
 use http::Method;
 use operator::scale_down;
@@ -242,6 +242,57 @@ async fn count_that_somebody_else_wrote_meanwhile_is_looked_at_again() {
     world.reconcile_until(&Method::PATCH, SCALE).await;
     world.api.forget_calls();
     world.reconcile_until(&Method::PATCH, SCALE).await;
+}
+
+/// How long the worker in this pod is told to take nothing, once that is longer than the mark of a scale-down.
+async fn kept_quiet(world: &World, pod: &str) -> Duration {
+    let worker = world.busy(pod, 0).await;
+    super::api::until(|| async {
+        let claims = worker.claim(&queue::Nonce::fresh(), 1).await.unwrap();
+        claims.quiet_for.filter(|time| *time > Duration::from_secs(31))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn pods_that_go_keep_their_marks_for_longer_than_their_grace_time() {
+    let world = World::with_pool(no_window()).deployed(3).with_jobs(1).await;
+    let mut slow = pod("a");
+    slow["spec"]["terminationGracePeriodSeconds"] = json!(100);
+    world
+        .api
+        .hold(vec![replica_set("set", 3)], vec![slow, pod("busy"), pod("c")]);
+    let _worker = world.busy("busy", 1).await;
+    let mut world = world.settled().await;
+    world.reconcile_until(&Method::PATCH, SCALE).await;
+    world.push(1).await;
+    let time = kept_quiet(&world, "a").await;
+    assert!(time > Duration::from_secs(100), "{time:?}");
+}
+
+#[tokio::test]
+async fn pods_that_stay_as_the_count_rose_again_take_jobs_again() {
+    let world = World::with_pool(no_window()).deployed(3).with_jobs(1).await;
+    world
+        .api
+        .hold(vec![replica_set("set", 3)], vec![pod("a"), pod("busy"), pod("c")]);
+    let _worker = world.busy("busy", 1).await;
+    let mut world = world.settled().await;
+    world.reconcile_until(&Method::PATCH, SCALE).await;
+    world.deploy(1);
+    world.push(14).await;
+    kept_quiet(&world, "a").await;
+    world.api.forget_calls();
+    let scale = world.reconcile_until(&Method::PATCH, SCALE).await;
+    assert_eq!(scale.body["spec"]["replicas"], 3);
+    world.deploy(3);
+    let worker = world.busy("a", 0).await;
+    super::api::until(|| async {
+        world.reconcile().await.unwrap();
+        let claims = worker.claim(&queue::Nonce::fresh(), 1).await.unwrap();
+        (!claims.jobs.is_empty()).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
