@@ -29,7 +29,7 @@ pub(crate) async fn measure(samples: usize, redis: &str, namespace: &str) -> any
     let client = cluster().await?;
     let (mut pushes, list) = empty_queue(redis).await?;
     let pools = create_pool(&client, redis, namespace).await?;
-    let mut replicas = watch_replicas(Api::namespaced(client, namespace));
+    let mut replicas = watch_replicas(Api::namespaced(client, namespace), POOL);
 
     let mut rows = Vec::new();
     for (from, to) in CHANGES {
@@ -62,7 +62,7 @@ pub(crate) async fn keep_measuring(
     let client = cluster().await?;
     let (mut pushes, list) = empty_queue(redis).await?;
     create_pool(&client, redis, namespace).await?;
-    let mut replicas = watch_replicas(Api::namespaced(client, namespace));
+    let mut replicas = watch_replicas(Api::namespaced(client, namespace), POOL);
     loop {
         reaches(&mut replicas, 0).await?;
         let pushed = Instant::now();
@@ -72,7 +72,7 @@ pub(crate) async fn keep_measuring(
     }
 }
 
-async fn cluster() -> anyhow::Result<Client> {
+pub(crate) async fn cluster() -> anyhow::Result<Client> {
     let client = Client::try_default().await;
     client.context("no cluster: run inside `dev/cluster exec`")
 }
@@ -130,7 +130,10 @@ async fn push(connection: &mut MultiplexedConnection, list: &str, jobs: usize) -
 }
 
 /// Waits until the watch says `count`; the moment at which it said so.
-async fn reaches(replicas: &mut watch::Receiver<(usize, Instant)>, count: usize) -> anyhow::Result<Instant> {
+pub(crate) async fn reaches(
+    replicas: &mut watch::Receiver<(usize, Instant)>,
+    count: usize,
+) -> anyhow::Result<Instant> {
     if let Ok(seen) = timeout(DEADLINE, replicas.wait_for(|(replicas, _)| *replicas == count)).await {
         return Ok(seen.context("the watch ended")?.1);
     }
@@ -138,12 +141,15 @@ async fn reaches(replicas: &mut watch::Receiver<(usize, Instant)>, count: usize)
     bail!("still {last} replicas, not {count}, after {DEADLINE:?}")
 }
 
-/// The Deployment's `spec.replicas` and when the API server told us of it.
-fn watch_replicas(deployments: Api<Deployment>) -> watch::Receiver<(usize, Instant)> {
+/// A Deployment's `spec.replicas` and when the API server told us of it.
+pub(crate) fn watch_replicas(
+    deployments: Api<Deployment>,
+    name: &'static str,
+) -> watch::Receiver<(usize, Instant)> {
     let (sender, receiver) = watch::channel((usize::MAX, Instant::now()));
     tokio::spawn(async move {
         let params = WatchParams::default()
-            .fields(&format!("metadata.name={POOL}"))
+            .fields(&format!("metadata.name={name}"))
             .timeout(280);
         while !sender.is_closed() {
             // An ended or refused watch begins anew; `reaches` has the deadline.
@@ -154,7 +160,7 @@ fn watch_replicas(deployments: Api<Deployment>) -> watch::Receiver<(usize, Insta
             let mut events = std::pin::pin!(events);
             while let Ok(Some(event)) = events.try_next().await {
                 if let WatchEvent::Added(deployment) | WatchEvent::Modified(deployment) = event
-                    && deployment.name_any() == POOL
+                    && deployment.name_any() == name
                 {
                     let replicas = deployment.spec.and_then(|spec| spec.replicas).unwrap_or(1);
                     sender.send_replace((usize::try_from(replicas).unwrap_or_default(), Instant::now()));

@@ -11,7 +11,7 @@ use kube::api::{DeleteParams, ListParams, PostParams, WatchEvent, WatchParams};
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::{Stage, job};
+use super::{Stage, control, job};
 use crate::process::resident_kib;
 use crate::{reaction, stats::Spread};
 
@@ -32,10 +32,13 @@ pub(super) async fn measure(stage: &mut Stage) -> anyhow::Result<()> {
     let sampled = sample(stage);
     let mut reactions = Vec::new();
     let reacting = reaction::keep_measuring(&stage.settings.redis, &stage.settings.namespace, &mut reactions);
+    let mut bare = control::Taken::default();
+    let controlling = control::keep_measuring(&stage.settings.namespace, &mut bare);
     let (created, (submitted, ended)) = tokio::select! {
         both = async { tokio::try_join!(created, ended) } => both?,
         peak = sampled => bail!("the operator ended: {peak:?}"),
         broken = reacting => bail!("the reactions: {broken:?}"),
+        broken = controlling => bail!("the control: {broken:?}"),
     };
     println!(
         "{count} Jobs of {} B payload created at once",
@@ -65,10 +68,14 @@ pub(super) async fn measure(stage: &mut Stage) -> anyhow::Result<()> {
             (requests - earlier) as f64 / count as f64
         );
     }
-    println!(
-        "  a pool's reaction meanwhile: {}",
-        Spread::of_durations(&reactions)
-    );
+    println!("  meanwhile, in the same seconds:");
+    for (what, taken) in [
+        ("a pool's reaction", &reactions),
+        ("a bare PATCH of another count, until the same watch", &bare.seen),
+        ("a bare PATCH of another count, until its answer", &bare.answered),
+    ] {
+        println!("    {what:<52} {}", Spread::of_durations(taken));
+    }
     remove(stage, count).await
 }
 

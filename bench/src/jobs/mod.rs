@@ -4,6 +4,7 @@
 //! run as processes beside this one, in the network of the cluster, so that their memory can be read.
 
 mod burst;
+mod control;
 mod until_start;
 
 use std::path::{Path, PathBuf};
