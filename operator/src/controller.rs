@@ -52,6 +52,8 @@ const EVENTS: usize = 1000;
 pub struct Parts {
     /// To Kubernetes.
     pub client: Client,
+    /// The same for Jobs, by a connection of its own: on a shared one thousands of them go before what a pool waits for.
+    pub jobs_client: Client,
     /// The watch on Redis.
     pub queues: Queues,
     /// Whether to act.
@@ -71,6 +73,7 @@ pub async fn run(
 ) {
     let Parts {
         client,
+        jobs_client,
         queues,
         leadership,
         metrics,
@@ -94,7 +97,7 @@ pub async fn run(
         memories: Memories::default(),
     });
     let jobs = jobs::Parts {
-        client: client.clone(),
+        client: jobs_client,
         pools: pools.clone(),
         queues: ctx.queues.clone(),
         metrics: Arc::clone(&metrics),

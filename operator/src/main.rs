@@ -60,10 +60,8 @@ async fn main() -> anyhow::Result<()> {
         None => None,
     };
     let parts = Parts {
-        client: ClientBuilder::try_from(cluster)
-            .context("cannot set up the connection to the API server")?
-            .with_layer(&Guard::new(leadership.clone()))
-            .build(),
+        client: guarded(&cluster, &leadership)?,
+        jobs_client: guarded(&cluster, &leadership)?,
         queues,
         leadership,
         metrics,
@@ -92,6 +90,13 @@ fn leadership(config: &Config) -> anyhow::Result<Leadership> {
         .duration_since(UNIX_EPOCH)
         .context("the clock is before 1970")?;
     Ok(Leadership::permanent(started.as_secs()))
+}
+
+/// A connection on which nothing is written without leading.
+fn guarded(cluster: &kube::Config, leadership: &Leadership) -> anyhow::Result<Client> {
+    let client = ClientBuilder::try_from(cluster.clone());
+    let client = client.context("cannot set up the connection to the API server")?;
+    Ok(client.with_layer(&Guard::new(leadership.clone())).build())
 }
 
 /// By a connection of its own, on which nothing else holds it up.

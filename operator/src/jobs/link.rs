@@ -11,7 +11,7 @@ use super::{access::Access, entry::Uid};
 use crate::{PoolRef, queues::Queues};
 
 /// Steps under way in one queue.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 4;
 /// A pool that is there is said not to be served after so long.
 const NOT_SERVED_AFTER: Duration = Duration::from_secs(10);
 /// The wait after the first error of a queue; it doubles with each.

@@ -1,7 +1,7 @@
 //! Job resources: submitted once, mirrored from their queue, cancelled when they are deleted.
 //!
-//! Pools and Jobs share nothing but the watch on Redis: Jobs have a task of their own, and few calls under way at once, so
-//! thousands of them delay no pool.
+//! Pools and Jobs share nothing but the watch on Redis: Jobs have a task and a connection to the API server of their own, and
+//! few calls under way at once, so that thousands of them delay a pool little.
 //!
 //! - `objects`: Jobs as far as they are looked at.
 //! - `entry`: what is known of one; `access`: whether its pool's queue can be reached.

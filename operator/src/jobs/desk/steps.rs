@@ -18,12 +18,15 @@ use crate::{
     },
 };
 
+// What is under way in the API server makes whatever comes next wait, the count of a pool too: once it is busy, more at once
+// is not sooner done. So these are few.
+
 /// Jobs that are submitted at once; each is in memory as a whole meanwhile.
-const SUBMITS_AT_ONCE: usize = 12;
+const SUBMITS_AT_ONCE: usize = 4;
 /// Status writes at once.
-const WRITES_AT_ONCE: usize = 4;
+const WRITES_AT_ONCE: usize = 2;
 /// Finalizers taken off, and Jobs deleted, at once.
-const TIDIED_AT_ONCE: usize = 2;
+const TIDIED_AT_ONCE: usize = 1;
 /// While more statuses than this wait to be written, no more changes are taken out of Redis: they may bear results.
 const UNWRITTEN_MAX: usize = 1_000;
 
