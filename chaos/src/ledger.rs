@@ -134,7 +134,7 @@ pub struct Counts {
     pub told_twice: Vec<String>,
     /// Requests for which there is more than one job.
     pub doubled_requests: Vec<String>,
-    /// Jobs that are not cancelled, though their clients were told so and Redis has lost nothing of them.
+    /// Jobs that are not cancelled, though their clients were told so, Redis has lost nothing of them and no foreign worker ran them.
     pub not_cancelled: Vec<String>,
     /// Executions of all jobs, and the most that one had.
     pub executions: (usize, usize),
@@ -237,13 +237,19 @@ impl Ledger {
         let not_cancelled = self
             .cancelled
             .iter()
-            .filter(|(id, at)| !cancelled(id) && !undone(id, **at));
+            .filter(|(id, at)| !cancelled(id) && !undone(id, **at) && !self.is_run_by_a_foreign_worker(id));
         counts.not_cancelled = not_cancelled.map(|(id, _)| id.clone()).collect();
         counts.not_cancelled.sort_unstable();
         let doubled = requests.into_iter().filter(|(_, jobs)| *jobs > 1);
         counts.doubled_requests = doubled.map(|(request, _)| request.to_owned()).collect();
         counts.completed_twice.sort_unstable();
         counts.told_twice.sort_unstable();
+    }
+
+    /// A foreign worker that has taken a job runs it and says so, whatever was written of it meanwhile (docs/protocol.md).
+    fn is_run_by_a_foreign_worker(&self, id: &str) -> bool {
+        let mut executions = self.executions.get(id).into_iter().flatten();
+        executions.any(|execution| execution.foreign)
     }
 
     /// A foreign worker completes a job at most once in an execution, however often it was written.
@@ -502,10 +508,18 @@ mod tests {
     }
 
     #[test]
-    fn job_that_was_run_to_its_end_after_its_cancellation_is_found() {
+    fn job_that_was_run_to_its_end_after_its_cancellation_is_found_unless_a_foreign_worker_ran_it() {
         let mut ledger = ledger(&["a"], &[&["SELECT", "3"], COMPLETE_A]);
         ledger.cancelled.insert("a".to_owned(), 200);
+        let execution = |foreign| Execution {
+            began_ms: 0,
+            ended: Some((End::Done, 1)),
+            foreign,
+        };
+        ledger.executions.insert("a".to_owned(), vec![execution(false)]);
         assert_eq!(ledger.counts().not_cancelled, ["a"]);
+        ledger.executions.insert("a".to_owned(), vec![execution(true)]);
+        assert_eq!(ledger.counts().not_cancelled, [""; 0]);
     }
 
     #[test]
