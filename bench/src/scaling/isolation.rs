@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
 use super::reaction::time;
-use super::stage::Stage;
+use super::stage::{NODE, Stage};
 use super::system::{JOBS_PER_REPLICA, Settings, System};
 use crate::stats::Spread;
 
@@ -21,8 +21,6 @@ const BROKEN: usize = 100;
 const DEAD: &str = "10.244.0.254:6379";
 /// How long a slow Redis takes for each answer.
 const SLOW: Duration = Duration::from_secs(10);
-/// This machine, as pods see it.
-const NODE: &str = "10.244.0.1";
 const HEALTHY: usize = 10;
 const READY_DEADLINE: Duration = Duration::from_secs(120);
 /// So that all of them have failed some times.

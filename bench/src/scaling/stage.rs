@@ -17,6 +17,8 @@ use tokio::time::sleep;
 use super::replicas::Replicas;
 use super::system::{self, Settings, System};
 
+/// This machine, as pods see it.
+pub(super) const NODE: &str = "10.244.0.1";
 /// Requests of this program under way at once.
 const AT_ONCE: usize = 16;
 /// How long the programs of a system may take to be ready: KEDA's are not asked before 20 s.
