@@ -19,6 +19,7 @@ use crate::{
     claims::Claims,
     error::Error,
     events::{Budget, Events},
+    foreign::Listed,
     leader::Leadership,
     metrics::Metrics,
     queues::Queues,
@@ -89,6 +90,8 @@ pub struct PoolState {
     pub replicas: Option<u32>,
     /// What the target's `/scale` said, and when, where that is all that is known of it.
     pub scale: Option<(Arc<Workload>, Instant)>,
+    /// Where the pods of an adopted target are.
+    pub foreign: Option<Listed>,
     /// What we last wrote, until the watch shows it.
     pub written: Option<Written>,
     /// Where the queue is, by Secrets that were read at that time.

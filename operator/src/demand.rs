@@ -42,9 +42,11 @@ pub fn demand<'a>(spec: &'a WorkerPoolSpec, view: &View, seconds_to_start: f64) 
     let (seconds_per_job, arrivals_per_second) = measured(&queues);
     let reading = Reading {
         waiting: load.waiting,
-        running: load.running,
+        // Of which queue such a job is, nobody knows.
+        running: load.running + view.foreign.jobs,
         due_retries: load.due_retries,
-        busy_replicas: busy_replicas(running, at_least_one(spec.worker.concurrency)),
+        busy_replicas: busy_replicas(running, at_least_one(spec.worker.concurrency))
+            .saturating_add(u32::try_from(view.foreign.pods).unwrap_or(u32::MAX)),
         seconds_per_job,
         arrivals_per_second,
         seconds_to_start,
@@ -96,7 +98,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{queues::tests, source};
+    use crate::{
+        queues::{ForeignAtWork, tests},
+        source,
+    };
 
     fn spec(spec: serde_json::Value) -> WorkerPoolSpec {
         serde_json::from_value(spec).unwrap()
@@ -150,6 +155,16 @@ mod tests {
         let highest = demand(&max, &view(&max, &seen), 0.0);
         assert_eq!(read(&highest), (8, 6, 2));
         assert_eq!(highest.decided_by, Some("thumbs"));
+    }
+
+    #[test]
+    fn jobs_of_foreign_workers_run_and_keep_their_pods() {
+        let spec = two("Max");
+        let foreign = ForeignAtWork { jobs: 5, pods: 3 };
+        let view = view(&spec, &[Ok((3, 1)), Ok((4, 3))]).with(foreign);
+        // Weights are of queues.
+        assert_eq!(read(&demand(&spec, &view, 0.0)), (8, 6 + 5, 2 + 3));
+        assert_eq!(view.reading.unwrap().running, 1 + 3 + 5, "and are shown");
     }
 
     #[test]

@@ -15,6 +15,7 @@
 //! - [`restore`]: what a target had, given back.
 //! - [`jobs`]: Job resources, beside all that.
 //! - [`deployment`], [`status`], [`explanation`], [`policy`], [`demand`], [`bounds`], [`starts`], [`terms`]: pure; what is to be made of a pool.
+//! - [`foreign`]: where an adopted target's pods are, whose workers may not be ours.
 //! - [`source`], [`claims`], [`autoscalers`], [`refusal`]: what only the cluster can know of a pool.
 //! - [`objects`]: Kubernetes objects as far as they are looked at; [`error`], [`events`], [`metrics`].
 //!
@@ -32,6 +33,7 @@ pub mod deployment;
 pub mod error;
 pub mod events;
 pub mod explanation;
+pub mod foreign;
 pub mod jobs;
 pub mod leader;
 pub mod metrics;

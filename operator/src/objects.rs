@@ -79,6 +79,8 @@ pub struct PodSpec {
     pub node_name: Option<String>,
     /// How long it may take to end.
     pub termination_grace_period_seconds: Option<i64>,
+    /// Whether its address is its node's.
+    pub host_network: bool,
 }
 
 /// How a pod is.

@@ -12,6 +12,7 @@ use crate::{
     PoolRef,
     context::{Context, PoolState},
     error::Error,
+    foreign,
     queues::{Chores, Source, View},
     refusal::Refusal,
     source,
@@ -36,6 +37,8 @@ pub struct Observed {
     pub deployment: Option<Arc<Workload>>,
     /// The count it asks for.
     pub current: u32,
+    /// When to look again for where its workers are, though nothing is seen to change.
+    pub again: Option<Duration>,
 }
 
 /// Looks.
@@ -58,6 +61,18 @@ pub async fn observe(
         Err(refusal) => return Ok(Err(refusal)),
     };
     let target = targets::find(pool, ctx, state).await?;
+    // The operator that leads counts and acts; each is told when that changes.
+    let leads = ctx.leadership.term().is_some();
+    let mut again = None;
+    let foreign = match &target {
+        Ok((Place::Watched(kind), Some(workload))) if leads && foreign::possible(pool) => {
+            let known = &mut state.foreign;
+            let (addresses, look) = foreign::addresses(&ctx.client, *kind, workload, known).await;
+            again = look;
+            Some(addresses)
+        }
+        _ => None,
+    };
     let found = source::queues(pool).and_then(|queues| {
         let ready = target
             .as_ref()
@@ -65,8 +80,6 @@ pub async fn observe(
             .and_then(|(_, deployment)| deployment.as_ref());
         let served_by_us = pool.spec.scale_target_ref.is_none()
             && ready.is_some_and(|deployment| deployment.status.ready_replicas > 0);
-        // The operator that leads does them; each is told when that changes.
-        let leads = ctx.leadership.term().is_some();
         let source = Source {
             server,
             queues,
@@ -74,6 +87,7 @@ pub async fn observe(
                 terms: terms(&pool.spec.worker),
                 recover_foreign: pool.spec.worker.recover_foreign_jobs,
             }),
+            foreign,
         };
         ctx.queues.follow(pool_ref, &source);
         Ok((source, target?))
@@ -89,6 +103,7 @@ pub async fn observe(
         place,
         deployment,
         current,
+        again,
     }))
 }
 

@@ -140,7 +140,7 @@ async fn serve(
     let reported = report(pool, pool_ref, ctx, state, &findings).await;
     let applied = result?;
     let poll = targets::look_again(&observed.place);
-    Ok(next(pool, [again, poll], &applied, reported?))
+    Ok(next(pool, [again, poll, observed.again], &applied, reported?))
 }
 
 /// The bounds in force. The schedules are read anew when the spec changes.
@@ -364,7 +364,7 @@ fn gauges(status: &crds::status::WorkerPoolStatus) -> PoolGauges {
 /// When to look again though nothing is seen to change.
 fn next(
     pool: &WorkerPool,
-    others: [Option<Duration>; 2],
+    others: [Option<Duration>; 3],
     applied: &Applied,
     status: Option<Duration>,
 ) -> Action {

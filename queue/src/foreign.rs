@@ -7,7 +7,7 @@
 //! *seen*, with connections that last, and lost them all, is lost. docs/protocol.md says what can still mislead.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
     time::Duration,
 };
@@ -64,8 +64,8 @@ pub(crate) struct Suspect {
 /// BLPOP waits in it, or has been answered and works.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ForeignWorkers {
-    /// Addresses of those that work; of several at one address at least one does.
-    pub busy: BTreeSet<IpAddr>,
+    /// Addresses of those that work, with how many of each do.
+    pub busy: BTreeMap<IpAddr, u64>,
     /// Addresses at which all wait.
     pub waiting: BTreeSet<IpAddr>,
 }
@@ -91,10 +91,12 @@ fn takers(clients: &str, queue_db: u32) -> ForeignWorkers {
         if field(line, "flags").is_some_and(|flags| flags.contains('b')) {
             workers.waiting.insert(address);
         } else {
-            workers.busy.insert(address);
+            *workers.busy.entry(address).or_default() += 1;
         }
     }
-    workers.waiting.retain(|address| !workers.busy.contains(address));
+    workers
+        .waiting
+        .retain(|address| !workers.busy.contains_key(address));
     workers
 }
 
@@ -289,19 +291,19 @@ nonsense
         let list = [
             line(1, "10.0.0.1", "b", 2, "blpop"),
             line(2, "10.0.0.2", "N", 2, "blpop"),
-            // Two workers of one pod.
+            // Three workers of one pod.
             line(3, "10.0.0.3", "b", 2, "blpop"),
             line(4, "10.0.0.3", "N", 2, "blpop"),
+            line(8, "10.0.0.3", "N", 2, "blpop"),
             // Its other connection, another database's worker, a worker of ours.
             line(5, "10.0.0.1", "N", 3, "hset"),
             line(6, "10.0.0.6", "N", 5, "blpop"),
             line(7, "10.0.0.7", "b", 2, "blmove"),
         ];
-        let addresses =
-            |addresses: &[&str]| addresses.iter().map(|address| address.parse().unwrap()).collect();
+        let address = |address: &str| address.parse().unwrap();
         let expected = ForeignWorkers {
-            busy: addresses(&["10.0.0.2", "10.0.0.3"]),
-            waiting: addresses(&["10.0.0.1"]),
+            busy: [(address("10.0.0.2"), 1), (address("10.0.0.3"), 2)].into(),
+            waiting: [address("10.0.0.1")].into(),
         };
         assert_eq!(takers(&list.concat(), 2), expected);
     }

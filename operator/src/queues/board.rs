@@ -13,6 +13,7 @@ use tokio::sync::mpsc as tokio_mpsc;
 
 use super::{
     errand::Marks,
+    foreign::ForeignAtWork,
     view::{QueueView, View},
 };
 use crate::PoolRef;
@@ -42,6 +43,7 @@ pub(super) struct Board {
 #[derive(Debug, Default)]
 struct Entry {
     queues: Vec<Followed>,
+    foreign: ForeignAtWork,
     /// The first change that nobody has looked at yet is what the reaction is measured from.
     changed_at: Option<Instant>,
     risks: Option<Result<Vec<Risk>, queue::Error>>,
@@ -102,7 +104,7 @@ impl Board {
             changed_at: entry.changed_at.take(),
             risks: entry.risks.clone(),
             marks: entry.marks.clone(),
-            ..View::of(entry.queues.iter().map(|queue| queue.view.clone()).collect())
+            ..View::of(entry.queues.iter().map(|queue| queue.view.clone()).collect()).with(entry.foreign)
         }
     }
 
@@ -137,17 +139,24 @@ impl Board {
         pool: &PoolRef,
         subject: &Subject,
         reading: Reading,
+        foreign: Option<ForeignAtWork>,
         changed_at: Option<Instant>,
     ) {
         let before = self.outlook(pool);
         let changed_jobs = reading.changed > 0;
         self.update(pool, |entry| {
+            // At once with the reading: a job that left the list runs.
+            let before = entry.foreign;
+            entry.foreign = foreign.unwrap_or(before);
+            let moved = entry.foreign != before;
             let Some(queue) = entry.queue(subject) else {
-                return false;
+                return moved;
             };
             queue.failed_at = None;
             let view = &mut queue.view;
-            let news = view.failures > 0 || view.reading.as_ref().is_none_or(|last| differs(last, &reading));
+            let news = moved
+                || view.failures > 0
+                || view.reading.as_ref().is_none_or(|last| differs(last, &reading));
             if view
                 .reading
                 .as_ref()
@@ -210,6 +219,14 @@ impl Board {
             let news = entry.risks.as_ref() != Some(risks);
             entry.risks = Some(risks.clone());
             news
+        });
+    }
+
+    /// All workers are ours from now on.
+    pub(super) fn no_foreign(&self, pool: &PoolRef) {
+        self.update(pool, |entry| {
+            let before = std::mem::take(&mut entry.foreign);
+            before != entry.foreign
         });
     }
 

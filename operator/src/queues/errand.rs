@@ -146,7 +146,7 @@ fn strangers<'a>(asked: &'a MarkPods, workers: &[WorkerState]) -> Vec<(&'a str, 
 fn at_work(strangers: &[(&str, IpAddr)], connected: &ForeignWorkers) -> HashSet<String> {
     let busy = strangers
         .iter()
-        .filter(|(_, address)| connected.busy.contains(address));
+        .filter(|(_, address)| connected.busy.contains_key(address));
     busy.map(|(pod, _)| (*pod).to_owned()).collect()
 }
 
@@ -237,7 +237,7 @@ mod tests {
             .map(|(pod, last)| (pod.to_owned(), address(last)))
             .into();
         let connected = ForeignWorkers {
-            busy: [address(1), address(2)].into(),
+            busy: [(address(1), 1), (address(2), 1)].into(),
             waiting: [address(3)].into(),
         };
         // Beside the worker of ours in `a` something else uses the same address.

@@ -8,10 +8,14 @@
 //! - `view`: how several queues look as one.
 //! - `server`: the task of one server.
 //! - `errand`: marks on pods.
+//! - `followed`: one queue, and when to read it again.
+//! - `foreign`: which workers that are not ours are at work.
 //! - `risks`: what puts the data at risk, asked from time to time.
 
 mod board;
 mod errand;
+mod followed;
+mod foreign;
 mod risks;
 mod server;
 #[cfg(test)]
@@ -34,9 +38,10 @@ use self::{
 pub use self::{
     board::Outlook,
     errand::{Errand, MarkPods, Marks},
+    foreign::ForeignAtWork,
     view::{QueueView, View},
 };
-use crate::{PoolRef, leader::Leadership};
+use crate::{PoolRef, foreign::Addresses, leader::Leadership};
 
 /// What a pool follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +52,8 @@ pub struct Source {
     pub queues: Vec<Subject>,
     /// What to do for those of our own that workers of ours do by the way, where perhaps none lives.
     pub chores: Option<Chores>,
+    /// Where workers may be that are not ours and take from those of our own; `None` if nowhere.
+    pub foreign: Option<Addresses>,
 }
 
 impl Source {
@@ -113,6 +120,9 @@ impl Queues {
             self.board.forget(pool);
         }
         self.board.add(pool, &source.queues);
+        if source.foreign.is_none() {
+            self.board.no_foreign(pool);
+        }
         if !shared.servers.contains_key(&source.server) {
             match ServerTask::spawn(&source.server, Arc::clone(&self.board), self.leadership.clone()) {
                 Ok(commands) => {
@@ -137,6 +147,7 @@ impl Queues {
                 pool: pool.clone(),
                 subjects: source.queues.clone(),
                 chores: source.chores,
+                foreign: source.foreign.clone(),
             });
         }
         drop(shared);

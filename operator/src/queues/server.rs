@@ -14,18 +14,12 @@ use super::{
     Chores,
     board::Board,
     errand::{self, Errand, Marks},
+    followed::{Followed, POLL_BUSY, POLL_IDLE, can_be_ticked, next_poll},
+    foreign::{self, Connected},
     risks::{self, Risks},
 };
-use crate::{PoolRef, leader::Leadership, schedule::Schedule};
+use crate::{PoolRef, foreign::Addresses, leader::Leadership, schedule::Schedule};
 
-/// A queue is not read more often than this, however often it changes.
-const READS_APART: Duration = Duration::from_millis(20);
-/// How often a queue with jobs is read though Redis tells of no change, and one that cannot be read is tried.
-const POLL_BUSY: Duration = Duration::from_secs(5);
-/// How often an empty queue is read though Redis tells of no change.
-const POLL_IDLE: Duration = Duration::from_secs(30);
-/// How often a queue is read where Redis refuses to tell of changes, or does not tell of all.
-const POLL_UNTRACKED: Duration = Duration::from_secs(1);
 /// Queues read at once.
 const BATCH: usize = 256;
 /// What a read costs the server's budget: 5,000 reads a second are some percent of what one Redis can do.
@@ -46,6 +40,7 @@ pub(super) enum Command {
         pool: PoolRef,
         subjects: Vec<Subject>,
         chores: Option<Chores>,
+        foreign: Option<Addresses>,
     },
     Leave {
         pool: PoolRef,
@@ -60,7 +55,7 @@ pub(super) enum Command {
 
 /// What was under way and has ended.
 enum Done {
-    Read(Vec<(Subject, queue::Result<Reading>)>),
+    Read(Vec<(Subject, queue::Result<Reading>)>, Connected),
     Marked(PoolRef, Box<queue::Result<Marks>>),
     Unmarked,
     Ticked(Queue),
@@ -79,28 +74,14 @@ pub(super) struct ServerTask {
     reads: Schedule<Subject>,
     ticks: Schedule<Queue>,
     risks: Risks,
+    /// Whether it was said that nobody may ask what foreign workers are doing.
+    foreign_denied: bool,
     /// The process that the last reading came from.
     run_id: Option<String>,
     under_way: FuturesUnordered<BoxFuture<'static, Done>>,
     reading: bool,
     /// The budget allows no read before.
     next_read: Instant,
-}
-
-#[derive(Default)]
-struct Followed {
-    /// One, if the queue is our own; another system's may be followed by several.
-    pools: Vec<PoolRef>,
-    chores: Option<Chores>,
-    /// Whether the last good reading had something that a tick could move.
-    can_be_ticked: bool,
-    read_at: Option<Instant>,
-    /// When Redis told of a change that has not been read since.
-    changed_at: Option<Instant>,
-    /// The same, of the read that is under way.
-    reading_changed_at: Option<Instant>,
-    /// When the marks that we gave have all ended: a tick then sweeps them out.
-    marks_end: Option<Instant>,
 }
 
 impl ServerTask {
@@ -123,6 +104,7 @@ impl ServerTask {
             reads: Schedule::default(),
             ticks: Schedule::default(),
             risks: Risks::asked_first(Instant::now()),
+            foreign_denied: false,
             run_id: None,
             under_way: FuturesUnordered::new(),
             reading: false,
@@ -168,9 +150,12 @@ impl ServerTask {
                 pool,
                 subjects,
                 chores,
+                foreign,
             } => {
                 for subject in &subjects {
-                    self.follow(&pool, subject, chores.filter(|_| subject.own().is_some()));
+                    let own = subject.own().is_some();
+                    let foreign = foreign.clone().filter(|_| own);
+                    self.follow(&pool, subject, chores.filter(|_| own), foreign);
                 }
                 if let Some(risks) = &self.risks.known {
                     self.board.found_risks(&pool, risks);
@@ -185,13 +170,20 @@ impl ServerTask {
         }
     }
 
-    fn follow(&mut self, pool: &PoolRef, subject: &Subject, chores: Option<Chores>) {
+    fn follow(
+        &mut self,
+        pool: &PoolRef,
+        subject: &Subject,
+        chores: Option<Chores>,
+        foreign: Option<Addresses>,
+    ) {
         let now = Instant::now();
         let followed = self.followed.entry(subject.clone()).or_default();
         if !followed.pools.contains(pool) {
             followed.pools.push(pool.clone());
         }
         followed.chores = chores;
+        followed.foreign = foreign;
         if let Some(queue) = subject.own() {
             if chores.is_some() {
                 self.ticks.no_later(queue, now);
@@ -232,7 +224,8 @@ impl ServerTask {
         };
         if let Some(followed) = self.followed.get_mut(&subject) {
             followed.changed_at.get_or_insert(now);
-            let at = followed.read_at.map_or(now, |last| now.max(last + READS_APART));
+            let apart = followed.reads_apart();
+            let at = followed.read_at.map_or(now, |last| now.max(last + apart));
             self.reads.no_later(&subject, at);
         }
     }
@@ -271,14 +264,35 @@ impl ServerTask {
         }
         self.reading = true;
         self.next_read = now + COST.saturating_mul(u32::try_from(subjects.len()).unwrap_or(u32::MAX));
+        let with_foreign = self.with_foreign(&subjects);
+        let drainer = if with_foreign.is_empty() {
+            None
+        } else {
+            self.next_read += foreign::COST;
+            // Not over the observer's connection, where each reading must follow what arms it.
+            self.drainer(now)
+        };
         let observer = self.observer.clone();
         self.under_way.push(
             async move {
                 let readings = observer.read_all(&subjects).await;
-                Done::Read(subjects.into_iter().zip(readings).collect())
+                let connected = match drainer {
+                    Some(drainer) => Connected::ask(&drainer, &with_foreign).await,
+                    None => Ok(Connected::default()),
+                };
+                let readings = subjects.into_iter().zip(readings).collect();
+                // A server that fails here is seen to fail by its readings.
+                Done::Read(readings, connected.unwrap_or_default())
             }
             .boxed(),
         );
+    }
+
+    /// The queues among these whose workers may not be ours.
+    fn with_foreign(&self, subjects: &[Subject]) -> Vec<Queue> {
+        let has_foreign = |subject: &&Subject| self.followed.get(*subject).is_some_and(Followed::has_foreign);
+        let own = subjects.iter().filter(has_foreign).filter_map(Subject::own);
+        own.cloned().collect()
     }
 
     fn start_tick(&mut self, queue: Queue, now: Instant) {
@@ -363,10 +377,11 @@ impl ServerTask {
 
     fn take_in(&mut self, done: Done) {
         match done {
-            Done::Read(readings) => {
+            Done::Read(readings, connected) => {
                 self.reading = false;
+                self.tell_of_denial(connected.is_denied());
                 for (subject, reading) in readings {
-                    self.take_in_reading(&subject, reading);
+                    self.take_in_reading(&subject, reading, &connected);
                 }
             }
             Done::Marked(pool, marks) => self.board.marked(&pool, *marks),
@@ -376,7 +391,7 @@ impl ServerTask {
         }
     }
 
-    fn take_in_reading(&mut self, subject: &Subject, reading: queue::Result<Reading>) {
+    fn take_in_reading(&mut self, subject: &Subject, reading: queue::Result<Reading>, connected: &Connected) {
         let Some(followed) = self.followed.get_mut(subject) else {
             // Left while it was read, which armed it again.
             self.observer.forget(subject);
@@ -389,7 +404,13 @@ impl ServerTask {
                 if last.is_some_and(|last| last != reading.run_id) {
                     self.risks.ask_anew(Instant::now());
                 }
-                self.reads.no_later(subject, next_poll(subject, &reading));
+                let addresses = followed.foreign.as_ref();
+                let at_work = addresses.and_then(|addresses| connected.at_work(subject.own()?, addresses));
+                let mut next = next_poll(subject, &reading);
+                if at_work.is_some_and(|foreign| foreign.jobs > 0) {
+                    next = next.min(reading.read_at + foreign::POLL);
+                }
+                self.reads.no_later(subject, next);
                 followed.can_be_ticked = can_be_ticked(&reading);
                 if let Some(queue) = subject.own()
                     && followed.chores.is_some()
@@ -398,7 +419,8 @@ impl ServerTask {
                     self.ticks.no_later(queue, reading.read_at + TICKS_APART);
                 }
                 for pool in &followed.pools {
-                    self.board.read(pool, subject, reading.clone(), changed_at);
+                    self.board
+                        .read(pool, subject, reading.clone(), at_work, changed_at);
                 }
             }
             Err(error) => {
@@ -408,6 +430,14 @@ impl ServerTask {
                 }
             }
         }
+    }
+
+    fn tell_of_denial(&mut self, denied: bool) {
+        if denied && !self.foreign_denied {
+            tracing::warn!(server = %self.server.address,
+                "this user may not ask who is connected (CLIENT LIST): jobs that foreign workers have do not count as running");
+        }
+        self.foreign_denied |= denied;
     }
 
     fn take_in_risks(&mut self, answer: queue::Result<Vec<Risk>>) {
@@ -443,28 +473,4 @@ impl ServerTask {
         };
         self.ticks.no_later(queue, next);
     }
-}
-
-fn has_work(reading: &Reading) -> bool {
-    reading.waiting + reading.arrivals + reading.running + reading.delayed > 0
-}
-
-/// Whether a tick could find something to promote, reap or put back.
-fn can_be_ticked(reading: &Reading) -> bool {
-    reading.arrivals + reading.running + reading.delayed > 0
-}
-
-/// When to read again though nothing changes: a retry that falls due changes no key.
-fn next_poll(subject: &Subject, reading: &Reading) -> Instant {
-    let unseen = !reading.tracked || (subject.changes_unseen() && has_work(reading));
-    let poll = match reading {
-        _ if unseen => POLL_UNTRACKED,
-        reading if has_work(reading) => POLL_BUSY,
-        _ => POLL_IDLE,
-    };
-    let until_due = reading
-        .next_due_ms
-        .filter(|&due| due > reading.server_time_ms)
-        .map(|due| Duration::from_millis(due - reading.server_time_ms));
-    reading.read_at + until_due.map_or(poll, |until| until.min(poll))
 }

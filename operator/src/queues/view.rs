@@ -5,15 +5,18 @@ use std::time::Instant;
 use queue::{Reading, Risk, Subject};
 use scaling::Rates;
 
-use super::errand::Marks;
+use super::{errand::Marks, foreign::ForeignAtWork};
 
 /// What is known of a pool's queues.
 #[derive(Clone, Debug, Default)]
 pub struct View {
     /// Each queue, in the order of the [`Source`](super::Source).
     pub queues: Vec<QueueView>,
-    /// The last good readings of all as of one queue, once each was tried; without those that never could be read.
+    /// The last good readings of all as of one queue, once each was tried; without those that never could be read. Foreign
+    /// workers run jobs, too.
     pub reading: Option<Reading>,
+    /// Workers that are not ours and have a job, of whichever of the queues.
+    pub foreign: ForeignAtWork,
     /// Polls in a row that failed, of the queue with most of them.
     pub failures: u32,
     /// What the last of the first failing queue failed with.
@@ -79,6 +82,15 @@ impl View {
             queues,
             ..Self::default()
         }
+    }
+
+    /// With what foreign workers are doing.
+    pub(crate) fn with(mut self, foreign: ForeignAtWork) -> Self {
+        if let Some(reading) = &mut self.reading {
+            reading.running += foreign.jobs;
+        }
+        self.foreign = foreign;
+        self
     }
 }
 

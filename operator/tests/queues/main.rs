@@ -228,6 +228,7 @@ async fn finished_jobs_of_a_queue_without_workers_go_when_their_retention_is_ove
         server: redis.server(),
         queues: vec![queue("a").into()],
         chores: Some(chores),
+        foreign: None,
     };
     watch.queues.follow(&pool_ref("a"), &source);
     let deadline = Instant::now() + DEADLINE;

@@ -31,6 +31,7 @@ impl Watch {
             server: redis.server(),
             queues: vec![queue(pool).into()],
             chores: None,
+            foreign: None,
         };
         self.queues.follow(&pool_ref(pool), &source);
     }
@@ -40,6 +41,7 @@ impl Watch {
             server: redis.server(),
             queues: queues.to_vec(),
             chores: None,
+            foreign: None,
         };
         self.queues.follow(&pool_ref(pool), &source);
     }

@@ -5,6 +5,7 @@
 
 mod api;
 mod following;
+mod foreign;
 mod lowering;
 mod refusing;
 mod reporting;

@@ -190,6 +190,15 @@ impl World {
         consumer
     }
 
+    /// What Redis answers to a command with these words.
+    pub(crate) async fn command(&self, command: &str, words: &str) -> String {
+        let client = redis::Client::open(("127.0.0.1", self.redis.port())).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let words: Vec<_> = words.split(' ').collect();
+        let command = redis::cmd(command).arg(words).to_owned();
+        command.query_async(&mut connection).await.unwrap()
+    }
+
     /// Something at one of loopback's addresses waits for a job as a HotQueue worker does; the connection is its own.
     pub(crate) async fn foreign_worker(&self, address: &str) -> TcpStream {
         let socket = TcpSocket::new_v4().unwrap();

@@ -1,0 +1,78 @@
+//! A queue that is followed, and when to read it again.
+
+use std::time::{Duration, Instant};
+
+use queue::{Reading, Subject};
+
+use super::{Chores, foreign};
+use crate::{PoolRef, foreign::Addresses};
+
+/// A queue is not read more often than this, however often it changes.
+const READS_APART: Duration = Duration::from_millis(20);
+/// How often an empty queue is read though Redis tells of no change.
+pub(super) const POLL_IDLE: Duration = Duration::from_secs(30);
+/// How often a queue is read where Redis refuses to tell of changes, or does not tell of all.
+const POLL_UNTRACKED: Duration = Duration::from_secs(1);
+/// How often a queue with jobs is read though Redis tells of no change, and one that cannot be read is tried.
+pub(super) const POLL_BUSY: Duration = Duration::from_secs(5);
+
+/// What is known of a queue beside its readings.
+#[derive(Default)]
+pub(super) struct Followed {
+    /// One, if the queue is our own; another system's may be followed by several.
+    pub(super) pools: Vec<PoolRef>,
+    pub(super) chores: Option<Chores>,
+    /// Where workers may be that are not ours.
+    pub(super) foreign: Option<Addresses>,
+    /// Whether the last good reading had something that a tick could move.
+    pub(super) can_be_ticked: bool,
+    pub(super) read_at: Option<Instant>,
+    /// When Redis told of a change that has not been read since.
+    pub(super) changed_at: Option<Instant>,
+    /// The same, of the read that is under way.
+    pub(super) reading_changed_at: Option<Instant>,
+    /// When the marks that we gave have all ended: a tick then sweeps them out.
+    pub(super) marks_end: Option<Instant>,
+}
+
+impl Followed {
+    /// Whether some of its workers may not be ours.
+    pub(super) fn has_foreign(&self) -> bool {
+        self.foreign
+            .as_ref()
+            .is_some_and(|addresses| !addresses.is_empty())
+    }
+
+    /// It is not read more often than this, however often it changes.
+    pub(super) fn reads_apart(&self) -> Duration {
+        if self.has_foreign() {
+            foreign::READS_APART
+        } else {
+            READS_APART
+        }
+    }
+}
+
+fn has_work(reading: &Reading) -> bool {
+    reading.waiting + reading.arrivals + reading.running + reading.delayed > 0
+}
+
+/// Whether a tick could find something to promote, reap or put back.
+pub(super) fn can_be_ticked(reading: &Reading) -> bool {
+    reading.arrivals + reading.running + reading.delayed > 0
+}
+
+/// When to read again though nothing changes: a retry that falls due changes no key.
+pub(super) fn next_poll(subject: &Subject, reading: &Reading) -> Instant {
+    let unseen = !reading.tracked || (subject.changes_unseen() && has_work(reading));
+    let poll = match reading {
+        _ if unseen => POLL_UNTRACKED,
+        reading if has_work(reading) => POLL_BUSY,
+        _ => POLL_IDLE,
+    };
+    let until_due = reading
+        .next_due_ms
+        .filter(|&due| due > reading.server_time_ms)
+        .map(|due| Duration::from_millis(due - reading.server_time_ms));
+    reading.read_at + until_due.map_or(poll, |until| until.min(poll))
+}

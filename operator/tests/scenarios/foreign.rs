@@ -1,0 +1,96 @@
+//! An adopted Deployment whose workers are not ours.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::world::{World, pod};
+
+const STATUS: &str = "/hw7/status";
+const SCALE: &str = "/deployments/web/scale";
+const PODS: &str = "GET default/pods";
+
+/// A pool that adopts the Deployment `web`, with these fields more.
+fn adopting(more: Value) -> Value {
+    let mut spec = json!({
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+        "scaling": {"jobsPerReplica": 1, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}},
+    });
+    for (field, value) in more.as_object().unwrap() {
+        spec[field] = value.clone();
+    }
+    spec
+}
+
+fn pod_at(name: &str, set: &str, address: &str) -> Value {
+    let mut pod = pod(name);
+    pod["metadata"]["labels"] = json!({"pod-template-hash": "5f9"});
+    pod["metadata"]["ownerReferences"][0]["name"] = json!(set);
+    pod["status"]["podIP"] = json!(address);
+    pod
+}
+
+/// The Deployment has two pods, of which `busy` has taken a job; something else with the same labels has taken one, too.
+async fn adopted(spec: Value) -> (World, Vec<TcpStream>) {
+    let world = World::with_pool(spec).beside("web", 2);
+    let pods = [
+        pod_at("busy", "web-5f9", "127.0.0.3"),
+        pod_at("idle", "web-5f9", "127.0.0.2"),
+        pod_at("other", "api-5f9", "127.0.0.4"),
+    ];
+    world.api.hold(vec![], pods.into());
+    let mut connections = Vec::new();
+    for address in ["127.0.0.3", "127.0.0.4"] {
+        let mut connection = world.foreign_worker(address).await;
+        world.push(1).await;
+        connection.read_exact(&mut [0]).unwrap();
+        connections.push(connection);
+    }
+    connections.push(world.foreign_worker("127.0.0.2").await);
+    (world, connections)
+}
+
+#[tokio::test]
+async fn job_of_an_adopted_deployments_worker_runs_until_it_asks_for_the_next() {
+    let (world, mut connections) = adopted(adopting(json!({}))).await;
+    let mut world = world.settled().await;
+    let status = world.reconcile_until(&Method::PATCH, STATUS).await.body;
+    assert_eq!(status["status"]["queue"]["running"], 1, "{status}");
+    assert_eq!(status["status"]["desiredReplicas"], 1, "{status}");
+    assert!(
+        !world.api.summary().contains(&PODS.to_owned()),
+        "listed once, before"
+    );
+
+    world.api.forget_calls();
+    connections[0].write_all(b"BLPOP hotqueue:queue 0\r\n").unwrap();
+    let scale = world.reconcile_until(&Method::PATCH, SCALE).await;
+    assert_eq!(scale.body["spec"]["replicas"], 0, "nobody told of it");
+}
+
+#[tokio::test]
+async fn pods_of_our_own_workers_are_not_asked_for() {
+    let world = World::with_pool(json!({"scaling": {"minReplicas": 2}})).deployed(2);
+    world.reconcile().await.unwrap();
+    let world = world.settled().await;
+    world.reconcile().await.unwrap();
+    let calls = world.api.summary();
+    assert!(!calls.contains(&PODS.to_owned()), "{calls:?}");
+    let clients = world.command("INFO", "commandstats").await;
+    assert!(!clients.contains("cmdstat_client|list"), "{clients}");
+}
+
+#[tokio::test]
+async fn where_redis_does_not_tell_who_is_connected_only_our_own_jobs_run() {
+    let spec = adopting(json!({"scaling": {"minReplicas": 2}}));
+    let (world, _connections) = adopted(spec).await;
+    world.command("ACL", "SETUSER default -client|list").await;
+    let mut world = world.settled().await;
+    let status = world.reconcile_until(&Method::PATCH, STATUS).await.body;
+    assert_eq!(status["status"]["queue"]["running"], 0, "{status}");
+    assert_eq!(status["status"]["mode"], "Queue", "{status}");
+}
