@@ -29,6 +29,12 @@ async fn the_originals_deployment_is_adopted_and_its_apis_pods_are_left_alone_an
         // The two workers that line 10 asked for take a job each; what is left waiting needs more of them.
         let api = ns.api_listening_at("bradenp-hw7-flask-service").await?;
         let ids = api.submit(6).await?;
+        let at_work = ns.pool_until(
+            HW7,
+            "counts what the original's workers have as running",
+            |pool| pool.at("/status/queue/running").as_i64() >= Some(2),
+        );
+        at_work.await?;
         ns.given(WORKERS, 4).await?;
         ns.ready(WORKERS, 4).await?;
         let counted = ns.pool_until(HW7, "counts four ready workers", |pool| {
