@@ -75,11 +75,12 @@ async fn job_of_an_adopted_deployments_worker_runs_until_it_asks_for_the_next() 
 #[tokio::test]
 async fn pods_of_our_own_workers_are_not_asked_for() {
     let world = World::with_pool(json!({"scaling": {"minReplicas": 2}})).deployed(2);
-    world.reconcile().await.unwrap();
-    let world = world.settled().await;
+    let ours = pod_at("a", "hw7-5f9", "127.0.0.3");
+    world.api.hold(vec![], vec![ours]);
     world.reconcile().await.unwrap();
     let calls = world.api.summary();
     assert!(!calls.contains(&PODS.to_owned()), "{calls:?}");
+    let world = world.settled().await;
     let clients = world.command("INFO", "commandstats").await;
     assert!(!clients.contains("cmdstat_client|list"), "{clients}");
 }
