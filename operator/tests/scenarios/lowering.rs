@@ -4,6 +4,7 @@ use std::{io::Read, net::TcpStream, time::Duration};
 
 use http::Method;
 use operator::scale_down;
+use queue::Consumer;
 use serde_json::json;
 
 use super::world::{World, pod, replica_set};
@@ -14,14 +15,17 @@ fn no_window() -> serde_json::Value {
     json!({"scaling": {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}}})
 }
 
+/// A pool of three, of which the pod `busy` has the only job.
+async fn one_of_three_is_busy(pods: Vec<serde_json::Value>) -> (World, Consumer) {
+    let world = World::with_pool(no_window()).deployed(3).with_jobs(1).await;
+    world.api.hold(vec![replica_set("set", 3)], pods);
+    let worker = world.busy("busy", 1).await;
+    (world.settled().await, worker)
+}
+
 #[tokio::test]
 async fn idle_pods_are_marked_and_preferred_before_the_count_falls_by_exactly_them() {
-    let world = World::with_pool(no_window()).deployed(3).with_jobs(1).await;
-    world
-        .api
-        .hold(vec![replica_set("set", 3)], vec![pod("a"), pod("busy"), pod("c")]);
-    let _worker = world.busy("busy", 1).await;
-    let mut world = world.settled().await;
+    let (mut world, _worker) = one_of_three_is_busy(vec![pod("a"), pod("busy"), pod("c")]).await;
 
     let scale = world.reconcile_until(&Method::PATCH, SCALE).await;
     assert_eq!(
@@ -96,13 +100,7 @@ async fn count_does_not_fall_before_the_controller_has_seen_the_costs() {
 
 #[tokio::test]
 async fn cost_that_an_earlier_term_left_on_a_busy_pod_is_cleared_before_others_go() {
-    let world = World::with_pool(no_window()).deployed(3).with_jobs(1).await;
-    world.api.hold(
-        vec![replica_set("set", 3)],
-        vec![pod("a"), leaving("busy", 0), pod("c")],
-    );
-    let _worker = world.busy("busy", 1).await;
-    let mut world = world.settled().await;
+    let (mut world, _worker) = one_of_three_is_busy(vec![pod("a"), leaving("busy", 0), pod("c")]).await;
     let scale = world.reconcile_until(&Method::PATCH, SCALE).await;
     assert_eq!(scale.body["spec"]["replicas"], 1);
     let cleared = world.api.only(&Method::PATCH, "/pods/busy").body;
@@ -256,14 +254,9 @@ async fn kept_quiet(world: &World, pod: &str) -> Duration {
 
 #[tokio::test]
 async fn pods_that_go_keep_their_marks_for_longer_than_their_grace_time() {
-    let world = World::with_pool(no_window()).deployed(3).with_jobs(1).await;
     let mut slow = pod("a");
     slow["spec"]["terminationGracePeriodSeconds"] = json!(100);
-    world
-        .api
-        .hold(vec![replica_set("set", 3)], vec![slow, pod("busy"), pod("c")]);
-    let _worker = world.busy("busy", 1).await;
-    let mut world = world.settled().await;
+    let (mut world, _worker) = one_of_three_is_busy(vec![slow, pod("busy"), pod("c")]).await;
     world.reconcile_until(&Method::PATCH, SCALE).await;
     world.push(1).await;
     let time = kept_quiet(&world, "a").await;
@@ -272,12 +265,7 @@ async fn pods_that_go_keep_their_marks_for_longer_than_their_grace_time() {
 
 #[tokio::test]
 async fn pods_that_stay_as_the_count_rose_again_take_jobs_again() {
-    let world = World::with_pool(no_window()).deployed(3).with_jobs(1).await;
-    world
-        .api
-        .hold(vec![replica_set("set", 3)], vec![pod("a"), pod("busy"), pod("c")]);
-    let _worker = world.busy("busy", 1).await;
-    let mut world = world.settled().await;
+    let (mut world, _worker) = one_of_three_is_busy(vec![pod("a"), pod("busy"), pod("c")]).await;
     world.reconcile_until(&Method::PATCH, SCALE).await;
     world.deploy(1);
     world.push(14).await;
@@ -297,12 +285,7 @@ async fn pods_that_stay_as_the_count_rose_again_take_jobs_again() {
 
 #[tokio::test]
 async fn demand_that_returns_lifts_marks_and_clears_costs() {
-    let world = World::with_pool(no_window()).deployed(3).with_jobs(1).await;
-    world
-        .api
-        .hold(vec![replica_set("set", 3)], vec![pod("a"), pod("busy"), pod("c")]);
-    let _worker = world.busy("busy", 1).await;
-    let mut world = world.settled().await;
+    let (mut world, _worker) = one_of_three_is_busy(vec![pod("a"), pod("busy"), pod("c")]).await;
     world.reconcile_until(&Method::PATCH, "/pods/c").await;
     world.api.forget_calls();
 
