@@ -41,21 +41,16 @@ pub(super) fn between(last: &JobStatus, new: &JobStatus) -> Vec<Event> {
 
 /// A Job went, and may still run.
 pub(super) fn uncancelled(why: &str) -> Event {
-    Event {
-        warning: true,
-        reason: "NotCancelled",
-        note: format!("{why}: the Job is gone, and what it was for may still run"),
-        action: "Cancel",
-    }
+    let note = format!("{why}: the Job is gone, and what it was for may still run");
+    Event::warning("NotCancelled", "Cancel", note)
 }
 
 fn warning(reason: &'static str, action: &'static str, condition: &Condition) -> Event {
-    Event {
-        warning: true,
+    Event::warning(
         reason,
-        note: format!("{}: {}", condition.reason, condition.message),
         action,
-    }
+        format!("{}: {}", condition.reason, condition.message),
+    )
 }
 
 fn started(status: &JobStatus) -> String {

@@ -80,8 +80,9 @@ fn leaving(name: &str, term: u64) -> serde_json::Value {
 #[tokio::test]
 async fn count_does_not_fall_before_the_controller_has_seen_the_costs() {
     let world = World::with_pool(no_window()).deployed(3).with_jobs(1).await;
-    let pods = || vec![pod("a"), pod("busy"), pod("c")];
-    world.api.hold(vec![seen(3)], pods());
+    world
+        .api
+        .hold(vec![seen(3)], vec![pod("a"), pod("busy"), pod("c")]);
     let _worker = world.busy("busy", 1).await;
     let mut world = world.settled().await;
     world.reconcile_until(&Method::PATCH, "/pods/c").await;
