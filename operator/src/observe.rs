@@ -22,8 +22,8 @@ use crate::{
 
 /// Secrets are read again after so long: a password that was changed is known by then.
 pub const SECRETS_USABLE: Duration = Duration::from_secs(60);
-/// And after so long when Redis refuses the login.
-const SECRETS_REFUSED: Duration = Duration::from_secs(5);
+/// And after so long when Redis refuses the login, or TLS fails.
+pub const SECRETS_REFUSED: Duration = Duration::from_secs(5);
 
 /// What is.
 pub struct Observed {
@@ -37,7 +37,7 @@ pub struct Observed {
     pub deployment: Option<Arc<Workload>>,
     /// The count it asks for.
     pub current: u32,
-    /// When to look again for where its workers are, though nothing is seen to change.
+    /// When to look again for where its workers are, or for its Secrets, though nothing is seen to change.
     pub again: Option<Duration>,
 }
 
@@ -97,9 +97,13 @@ pub async fn observe(
         Err(refusal) => return Ok(Err(refusal)),
     };
     let current = current(pool, state, deployment.as_deref());
+    let view = ctx.queues.view(pool_ref);
+    if source::needs_secrets(pool) && is_refused(&view) {
+        again = Some(again.map_or(SECRETS_REFUSED, |look| look.min(SECRETS_REFUSED)));
+    }
     Ok(Ok(Observed {
         source,
-        view: ctx.queues.view(pool_ref),
+        view,
         place,
         deployment,
         current,
@@ -117,7 +121,7 @@ async fn server(
     if !source::needs_secrets(pool) {
         return source::server(pool, &ctx.client).await;
     }
-    let refused = || matches!(ctx.queues.view(pool_ref).error, Some(queue::Error::Auth(_)));
+    let refused = || is_refused(&ctx.queues.view(pool_ref));
     let current = state
         .wanted
         .as_ref()
@@ -134,6 +138,11 @@ async fn server(
         .ok()
         .map(|server| (server.clone(), Instant::now()));
     Ok(server)
+}
+
+/// Whether other Secrets could help.
+fn is_refused(view: &View) -> bool {
+    matches!(view.error, Some(queue::Error::Auth(_) | queue::Error::Tls { .. }))
 }
 
 /// The count that the target asks for. The watch lags behind our own writes by milliseconds; a Deployment that was

@@ -10,6 +10,7 @@ mod lowering;
 mod refusing;
 mod reporting;
 mod restoring;
+mod rotating;
 mod sources;
 mod targets;
 mod world;

@@ -51,7 +51,14 @@ impl World {
     /// A pool with this spec on a Redis of its own, and no Deployment.
     pub(crate) fn with_pool(spec: Value) -> Self {
         // All of loopback's addresses may come.
-        let redis = RedisServer::start_with(&["--protected-mode", "no"]).unwrap();
+        Self::with_pool_on(
+            RedisServer::start_with(&["--protected-mode", "no"]).unwrap(),
+            spec,
+        )
+    }
+
+    /// A pool with this spec on this Redis, and no Deployment.
+    pub(crate) fn with_pool_on(redis: RedisServer, spec: Value) -> Self {
         let (api, client) = ApiServer::start();
         let (pools_reader, mut pools) = reflector::store();
         let (workloads_reader, mut workloads) = Workloads::new();
@@ -236,6 +243,13 @@ impl World {
         autoscalers.follow(events, |_| {}, |_| {}).await;
     }
 
+    /// A younger pool with this spec, on the same Redis.
+    pub(crate) fn younger_pool(&mut self, name: &str, spec: Value) -> Arc<WorkerPool> {
+        let pool = pool(name, &self.redis, spec, "2026-01-03T00:00:00Z");
+        self.ctx.claims().set(&pool);
+        Arc::new(pool)
+    }
+
     /// Another pool with this spec, on the same Redis.
     pub(crate) fn older_pool(&mut self, name: &str, spec: Value) {
         self.ctx
@@ -246,6 +260,12 @@ impl World {
     /// Reconciles the pool once.
     pub(crate) async fn reconcile(&self) -> Result<Action, Error> {
         reconcile(Arc::clone(&self.pool), Arc::clone(&self.ctx)).await
+    }
+
+    /// The pool that the watch on Redis wakes, if it wakes one by then.
+    pub(crate) async fn next_woken(&mut self, until: Instant) -> Option<PoolRef> {
+        let woken = tokio::time::timeout_at(until.into(), self.wakes.next()).await;
+        woken.ok().flatten()
     }
 
     /// Waits until the watch on Redis wakes the pool.
