@@ -23,18 +23,26 @@ use crate::{
 
 /// The pods of one target are listed no more often than this.
 const LISTS_APART: Duration = Duration::from_secs(1);
+/// While some are to end they are listed again after so long, for nobody tells when they have.
+const ENDINGS_APART: Duration = Duration::from_secs(5);
 /// After a failure they are listed again after so long at the latest.
 const RETRY: Duration = Duration::from_secs(10);
 /// What the pods of a Deployment have in common with the name of their ReplicaSet.
 const TEMPLATE_HASH: &str = "pod-template-hash";
 
-/// The addresses of a target's pods.
-pub type Addresses = Arc<BTreeSet<IpAddr>>;
+/// Where the pods of a target are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// All of them.
+    pub all: BTreeSet<IpAddr>,
+    /// Those that are to end.
+    pub ending: BTreeSet<IpAddr>,
+}
 
 /// The pods of a target, as they were last listed.
 #[derive(Clone, Debug)]
 pub struct Listed {
-    addresses: Addresses,
+    addresses: Arc<Addresses>,
     /// The target as it was then: its UID and its version; `None` if they could not be listed.
     of: Option<(Option<String>, Option<String>)>,
     at: Instant,
@@ -66,7 +74,7 @@ pub async fn addresses(
     kind: Kind,
     workload: &Workload,
     known: &mut Option<Listed>,
-) -> (Addresses, Option<Duration>) {
+) -> (Arc<Addresses>, Option<Duration>) {
     let mut again = None;
     match plan(known.as_ref(), workload, Instant::now()) {
         Plan::Forget => *known = None,
@@ -81,6 +89,9 @@ pub async fn addresses(
             let of = listed.is_ok().then(|| version(workload));
             let before = known.take().map(|listed| listed.addresses);
             let addresses = listed.map_or_else(|_| before.unwrap_or_default(), Arc::new);
+            if !addresses.ending.is_empty() {
+                again = again.or(Some(ENDINGS_APART));
+            }
             let at = Instant::now();
             *known = Some(Listed { addresses, of, at });
         }
@@ -90,14 +101,18 @@ pub async fn addresses(
 }
 
 fn plan(known: Option<&Listed>, workload: &Workload, now: Instant) -> Plan {
-    if workload.status.replicas == 0 {
+    // What is to end is not counted there any more.
+    let had_some = known.is_some_and(|known| !known.addresses.all.is_empty());
+    if workload.status.replicas == 0 && !had_some {
         return Plan::Forget;
     }
     let Some(known) = known else { return Plan::List };
-    if known.of == Some(version(workload)) {
-        return Plan::Keep;
-    }
-    match (known.at + LISTS_APART).checked_duration_since(now) {
+    let apart = match known.of == Some(version(workload)) {
+        true if known.addresses.ending.is_empty() => return Plan::Keep,
+        true => ENDINGS_APART,
+        false => LISTS_APART,
+    };
+    match (known.at + apart).checked_duration_since(now) {
         Some(left) if !left.is_zero() => Plan::Wait(left),
         _ => Plan::List,
     }
@@ -107,13 +122,20 @@ fn version(workload: &Workload) -> (Option<String>, Option<String>) {
     (workload.uid(), workload.resource_version())
 }
 
-async fn list(client: &Client, kind: Kind, workload: &Workload) -> Result<BTreeSet<IpAddr>, Error> {
+async fn list(client: &Client, kind: Kind, workload: &Workload) -> Result<Addresses, Error> {
     let namespace = workload.namespace().ok_or(Error::Incomplete("namespace"))?;
     let labelled = ListParams::default().labels(&workload.selector());
     let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
     let pods = error::call("list pods", pods.list(&labelled)).await?;
-    let of_it = pods.iter().filter(|pod| is_of(pod, kind, workload));
-    Ok(of_it.filter_map(address).collect())
+    let mut addresses = Addresses::default();
+    for pod in pods.iter().filter(|pod| is_of(pod, kind, workload)) {
+        let Some(address) = address(pod) else { continue };
+        addresses.all.insert(address);
+        if pod.metadata.deletion_timestamp.is_some() {
+            addresses.ending.insert(address);
+        }
+    }
+    Ok(addresses)
 }
 
 /// Whether a pod is a target's: other pods may bear the same labels, as the API's of the original do.
@@ -177,7 +199,7 @@ mod tests {
         assert_eq!(plan(None, &workload("1", 2), now), Plan::List);
 
         let known = Listed {
-            addresses: Addresses::default(),
+            addresses: Arc::default(),
             of: Some(version(&workload("1", 2))),
             at: now,
         };
@@ -195,6 +217,24 @@ mod tests {
 
         let failed = Listed { of: None, ..known };
         assert_eq!(plan(Some(&failed), &workload("1", 2), later), Plan::List);
+    }
+
+    #[test]
+    fn pods_that_are_to_end_are_looked_at_until_they_have_though_no_workload_counts_them() {
+        let now = Instant::now();
+        let address = BTreeSet::from([IpAddr::from([10, 0, 0, 7])]);
+        let known = Listed {
+            addresses: Arc::new(Addresses {
+                all: address.clone(),
+                ending: address,
+            }),
+            of: Some(version(&workload("1", 0))),
+            at: now,
+        };
+        let plan = |version, after| plan(Some(&known), &workload(version, 0), now + after);
+        assert_eq!(plan("1", Duration::ZERO), Plan::Wait(ENDINGS_APART));
+        assert_eq!(plan("1", ENDINGS_APART), Plan::List);
+        assert_eq!(plan("2", LISTS_APART), Plan::List);
     }
 
     #[test]

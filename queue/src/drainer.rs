@@ -84,6 +84,16 @@ impl Drainer {
         foreign::workers(&self.link, queue.queue_db).await
     }
 
+    /// Has workers that are not ours end which wait at these connections ([`ForeignWorkers::waiting`]): their BLPOP is answered with
+    /// an error, and that ends a HotQueue program. One that has taken a job meanwhile is left alone. Answers how many were told;
+    /// `None` if this user may not do so.
+    ///
+    /// # Errors
+    /// Any that says why Redis cannot be asked; safe to repeat.
+    pub async fn dismiss(&self, connections: &[u64]) -> Result<Option<u64>> {
+        foreign::unblock(&self.link, connections).await
+    }
+
     /// Marks those of `pods` (UIDs) that hold nothing, for `time` by the server's clock, and answers which:
     /// from now on they claim nothing. A pod that is marked already gets the new time. Renew while the pod
     /// lives; a mark whose giver dies ends by itself.

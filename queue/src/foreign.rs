@@ -7,7 +7,7 @@
 //! *seen*, with connections that last, and lost them all, is lost. docs/protocol.md says what can still mislead.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     net::IpAddr,
     time::Duration,
 };
@@ -66,8 +66,8 @@ pub(crate) struct Suspect {
 pub struct ForeignWorkers {
     /// Addresses of those that work, with how many of each do.
     pub busy: BTreeMap<IpAddr, u64>,
-    /// Addresses at which all wait.
-    pub waiting: BTreeSet<IpAddr>,
+    /// Addresses at which all wait, with their connections.
+    pub waiting: BTreeMap<IpAddr, Vec<u64>>,
 }
 
 /// What the foreign workers of all queues of a database are doing; `None` if this user may not ask.
@@ -81,7 +81,7 @@ pub(crate) async fn workers(link: &Link, queue_db: u32) -> Result<Option<Foreign
 fn takers(clients: &str, queue_db: u32) -> ForeignWorkers {
     let mut workers = ForeignWorkers::default();
     for line in clients.lines() {
-        let Some((_, address, _)) = read_line(line) else {
+        let Some((id, address, _)) = read_line(line) else {
             continue;
         };
         let here = field(line, "db").and_then(|db| db.parse().ok()) == Some(queue_db);
@@ -89,15 +89,30 @@ fn takers(clients: &str, queue_db: u32) -> ForeignWorkers {
             continue;
         }
         if field(line, "flags").is_some_and(|flags| flags.contains('b')) {
-            workers.waiting.insert(address);
+            workers.waiting.entry(address).or_default().push(id);
         } else {
             *workers.busy.entry(address).or_default() += 1;
         }
     }
     workers
         .waiting
-        .retain(|address| !workers.busy.contains_key(address));
+        .retain(|address, _| !workers.busy.contains_key(address));
     workers
+}
+
+/// Ends the wait of these connections by an error; answers how many still waited, `None` if this user may not do so. Redis
+/// looks at that in the moment that it ends the wait, so no job is lost by it. <https://redis.io/docs/latest/commands/client-unblock/>
+pub(crate) async fn unblock(link: &Link, connections: &[u64]) -> Result<Option<u64>> {
+    let mut unblocked = 0;
+    for id in connections {
+        let mut unblock = redis::cmd("CLIENT");
+        unblock.arg("UNBLOCK").arg(id).arg("ERROR");
+        match permitted(link.send(&unblock).await)? {
+            Some(answer) => unblocked += u64::from(answer == Value::Int(1)),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(unblocked))
 }
 
 /// Looks for jobs that foreign workers lost, and puts them back if told to.
@@ -303,7 +318,7 @@ nonsense
         let address = |address: &str| address.parse().unwrap();
         let expected = ForeignWorkers {
             busy: [(address("10.0.0.2"), 1), (address("10.0.0.3"), 2)].into(),
-            waiting: [address("10.0.0.1")].into(),
+            waiting: [(address("10.0.0.1"), vec![1])].into(),
         };
         assert_eq!(takers(&list.concat(), 2), expected);
     }

@@ -238,7 +238,7 @@ mod tests {
             .into();
         let connected = ForeignWorkers {
             busy: [(address(1), 1), (address(2), 1)].into(),
-            waiting: [address(3)].into(),
+            waiting: [(address(3), vec![3])].into(),
         };
         // Beside the worker of ours in `a` something else uses the same address.
         let workers = [worker("a", 0)];

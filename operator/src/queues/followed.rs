@@ -1,6 +1,9 @@
 //! A queue that is followed, and when to read it again.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use queue::{Reading, Subject};
 
@@ -23,7 +26,7 @@ pub(super) struct Followed {
     pub(super) pools: Vec<PoolRef>,
     pub(super) chores: Option<Chores>,
     /// Where workers may be that are not ours.
-    pub(super) foreign: Option<Addresses>,
+    pub(super) foreign: Option<Arc<Addresses>>,
     /// Whether the last good reading had something that a tick could move.
     pub(super) can_be_ticked: bool,
     pub(super) read_at: Option<Instant>,
@@ -40,7 +43,14 @@ impl Followed {
     pub(super) fn has_foreign(&self) -> bool {
         self.foreign
             .as_ref()
-            .is_some_and(|addresses| !addresses.is_empty())
+            .is_some_and(|addresses| !addresses.all.is_empty())
+    }
+
+    /// Whether some of these are to end.
+    pub(super) fn has_ending(&self) -> bool {
+        self.foreign
+            .as_ref()
+            .is_some_and(|addresses| !addresses.ending.is_empty())
     }
 
     /// It is not read more often than this, however often it changes.

@@ -1,8 +1,12 @@
 //! Workers that are not ours, in the pods of adopted targets: no registry knows what they hold, but the server's list of
 //! connections shows which of them have taken a job and are not back for the next.
+//!
+//! Nobody can ask one to take no more. But one whose pod is to end, and that waits for a job, is told so by an error in place of a
+//! job: else, as a Python program that is a container's first process does not hear SIGTERM, it takes jobs until it is killed.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,7 +17,7 @@ use crate::foreign::Addresses;
 /// A queue with such workers is not read more often than this, however often it changes: a list of all connections is made
 /// for each reading.
 pub(super) const READS_APART: Duration = Duration::from_millis(100);
-/// How often it is read while some of them work: one that has done its job and finds no other changes no key.
+/// How often it is read while some of them work, or are to end: one that has done its job and finds no other changes no key.
 pub(super) const POLL: Duration = Duration::from_secs(1);
 /// What the list costs the server's budget: with a thousand connections about a millisecond.
 pub(super) const COST: Duration = Duration::from_millis(10);
@@ -29,7 +33,10 @@ pub struct ForeignAtWork {
 
 impl ForeignAtWork {
     fn of(workers: &ForeignWorkers, addresses: &Addresses) -> Self {
-        let busy = addresses.iter().filter_map(|address| workers.busy.get(address));
+        let busy = addresses
+            .all
+            .iter()
+            .filter_map(|address| workers.busy.get(address));
         busy.fold(Self::default(), |all, jobs| Self {
             jobs: all.jobs + jobs,
             pods: all.pods + 1,
@@ -37,69 +44,135 @@ impl ForeignAtWork {
     }
 }
 
-/// What the foreign workers of a server's databases were doing; `None` where this user may not ask.
+/// Sees what they do, at these addresses, and dismisses those that need not wait any more.
+pub(super) async fn look(drainer: &Drainer, queues: &[(Queue, Arc<Addresses>)]) -> Result<Connected> {
+    let mut connected = Connected::ask(drainer, queues).await?;
+    connected.dismiss(drainer, queues).await?;
+    Ok(connected)
+}
+
+/// A command that this user may not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Denied {
+    /// `CLIENT LIST`.
+    List,
+    /// `CLIENT UNBLOCK`.
+    Unblock,
+}
+
+/// What the foreign workers of a server's databases were doing.
 #[derive(Debug, Default)]
-pub(super) struct Connected(BTreeMap<u32, Option<ForeignWorkers>>);
+pub(super) struct Connected {
+    by_database: BTreeMap<u32, ForeignWorkers>,
+    pub(super) denied: Option<Denied>,
+}
 
 impl Connected {
     /// Asks for the database of each of these queues. After they were read: a job that is taken in between is counted twice
     /// until the next reading, which is on its way then. The other way round it would not be counted at all.
-    pub(super) async fn ask(drainer: &Drainer, queues: &[Queue]) -> Result<Self> {
-        let mut connected = BTreeMap::new();
-        for queue in queues {
-            if let Entry::Vacant(entry) = connected.entry(queue.queue_db) {
-                entry.insert(drainer.foreign_workers(queue).await?);
+    async fn ask(drainer: &Drainer, queues: &[(Queue, Arc<Addresses>)]) -> Result<Self> {
+        let mut connected = Self::default();
+        for (queue, _) in queues {
+            if let Entry::Vacant(entry) = connected.by_database.entry(queue.queue_db) {
+                let workers = drainer.foreign_workers(queue).await?;
+                if workers.is_none() {
+                    connected.denied = Some(Denied::List);
+                }
+                entry.insert(workers.unwrap_or_default());
             }
         }
-        Ok(Self(connected))
+        Ok(connected)
+    }
+
+    /// Tells those that wait, and whose pods are to end, that there is nothing to wait for.
+    async fn dismiss(&mut self, drainer: &Drainer, queues: &[(Queue, Arc<Addresses>)]) -> Result<()> {
+        for (queue, addresses) in queues {
+            let waiting = self.waiting(queue, addresses);
+            if !waiting.is_empty() && drainer.dismiss(&waiting).await?.is_none() {
+                self.denied = Some(Denied::Unblock);
+            }
+        }
+        Ok(())
+    }
+
+    /// The connections in which workers of pods that are to end wait.
+    fn waiting(&self, queue: &Queue, addresses: &Addresses) -> Vec<u64> {
+        let Some(workers) = self.by_database.get(&queue.queue_db) else {
+            return Vec::new();
+        };
+        let ending = addresses.ending.iter();
+        ending
+            .filter_map(|address| workers.waiting.get(address))
+            .flatten()
+            .copied()
+            .collect()
     }
 
     /// Those of the workers of a queue that are at these addresses; `None` if that was not asked.
     pub(super) fn at_work(&self, queue: &Queue, addresses: &Addresses) -> Option<ForeignAtWork> {
-        if addresses.is_empty() {
+        if addresses.all.is_empty() {
             return Some(ForeignAtWork::default());
         }
-        let workers = self.0.get(&queue.queue_db)?;
-        let at_work = workers
-            .as_ref()
-            .map(|workers| ForeignAtWork::of(workers, addresses));
-        Some(at_work.unwrap_or_default())
-    }
-
-    /// Whether this user may not ask.
-    pub(super) fn is_denied(&self) -> bool {
-        self.0.values().any(Option::is_none)
+        let workers = self.by_database.get(&queue.queue_db)?;
+        Some(ForeignAtWork::of(workers, addresses))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{net::IpAddr, sync::Arc};
+    use std::net::IpAddr;
 
     use super::*;
+
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, last])
+    }
+
+    fn connected(queue: &Queue) -> Connected {
+        let workers = ForeignWorkers {
+            busy: [(address(1), 2), (address(2), 1), (address(9), 1)].into(),
+            waiting: [
+                (address(3), vec![31]),
+                (address(4), vec![41, 42]),
+                (address(8), vec![81]),
+            ]
+            .into(),
+        };
+        Connected {
+            by_database: [(queue.queue_db, workers)].into(),
+            denied: None,
+        }
+    }
+
+    fn pods() -> Addresses {
+        Addresses {
+            all: [1, 2, 3, 4].map(address).into(),
+            ending: [1, 4].map(address).into(),
+        }
+    }
 
     #[test]
     fn only_workers_in_the_pools_own_pods_count() {
         let queue = Queue::new("queue".parse().unwrap());
-        let address = |last: u8| IpAddr::from([10, 0, 0, last]);
-        let workers = ForeignWorkers {
-            busy: [(address(1), 2), (address(2), 1), (address(9), 1)].into(),
-            waiting: [address(3)].into(),
-        };
-        let connected = Connected([(queue.queue_db, Some(workers))].into());
-        let pods = Arc::new([1, 2, 3].map(address).into());
         let expected = ForeignAtWork { jobs: 3, pods: 2 };
-        assert_eq!(connected.at_work(&queue, &pods), Some(expected));
+        assert_eq!(connected(&queue).at_work(&queue, &pods()), Some(expected));
         assert_eq!(
-            Connected::default().at_work(&queue, &pods),
+            Connected::default().at_work(&queue, &pods()),
             None,
             "what is not known does not count as nothing"
         );
         let none = Some(ForeignAtWork::default());
         assert_eq!(Connected::default().at_work(&queue, &Addresses::default()), none);
+    }
 
-        let denied = Connected([(queue.queue_db, None)].into());
-        assert!(denied.is_denied() && !connected.is_denied());
-        assert_eq!(denied.at_work(&queue, &pods), none);
+    #[test]
+    fn only_those_that_wait_in_pods_that_are_to_end_are_dismissed() {
+        let queue = Queue::new("queue".parse().unwrap());
+        assert_eq!(connected(&queue).waiting(&queue, &pods()), [41, 42]);
+        let elsewhere = Queue {
+            queue_db: 7,
+            ..queue.clone()
+        };
+        assert!(connected(&queue).waiting(&elsewhere, &pods()).is_empty());
     }
 }

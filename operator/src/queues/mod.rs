@@ -53,7 +53,7 @@ pub struct Source {
     /// What to do for those of our own that workers of ours do by the way, where perhaps none lives.
     pub chores: Option<Chores>,
     /// Where workers may be that are not ours and take from those of our own; `None` if nowhere.
-    pub foreign: Option<Addresses>,
+    pub foreign: Option<Arc<Addresses>>,
 }
 
 impl Source {

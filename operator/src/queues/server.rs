@@ -15,7 +15,7 @@ use super::{
     board::Board,
     errand::{self, Errand, Marks},
     followed::{Followed, POLL_BUSY, POLL_IDLE, can_be_ticked, next_poll},
-    foreign::{self, Connected},
+    foreign::{self, Connected, Denied},
     risks::{self, Risks},
 };
 use crate::{PoolRef, foreign::Addresses, leader::Leadership, schedule::Schedule};
@@ -40,7 +40,7 @@ pub(super) enum Command {
         pool: PoolRef,
         subjects: Vec<Subject>,
         chores: Option<Chores>,
-        foreign: Option<Addresses>,
+        foreign: Option<Arc<Addresses>>,
     },
     Leave {
         pool: PoolRef,
@@ -74,8 +74,8 @@ pub(super) struct ServerTask {
     reads: Schedule<Subject>,
     ticks: Schedule<Queue>,
     risks: Risks,
-    /// Whether it was said that nobody may ask what foreign workers are doing.
-    foreign_denied: bool,
+    /// What it was said of foreign workers that this user may not do.
+    foreign_denied: Option<Denied>,
     /// The process that the last reading came from.
     run_id: Option<String>,
     under_way: FuturesUnordered<BoxFuture<'static, Done>>,
@@ -104,7 +104,7 @@ impl ServerTask {
             reads: Schedule::default(),
             ticks: Schedule::default(),
             risks: Risks::asked_first(Instant::now()),
-            foreign_denied: false,
+            foreign_denied: None,
             run_id: None,
             under_way: FuturesUnordered::new(),
             reading: false,
@@ -175,7 +175,7 @@ impl ServerTask {
         pool: &PoolRef,
         subject: &Subject,
         chores: Option<Chores>,
-        foreign: Option<Addresses>,
+        foreign: Option<Arc<Addresses>>,
     ) {
         let now = Instant::now();
         let followed = self.followed.entry(subject.clone()).or_default();
@@ -277,7 +277,7 @@ impl ServerTask {
             async move {
                 let readings = observer.read_all(&subjects).await;
                 let connected = match drainer {
-                    Some(drainer) => Connected::ask(&drainer, &with_foreign).await,
+                    Some(drainer) => foreign::look(&drainer, &with_foreign).await,
                     None => Ok(Connected::default()),
                 };
                 let readings = subjects.into_iter().zip(readings).collect();
@@ -288,11 +288,13 @@ impl ServerTask {
         );
     }
 
-    /// The queues among these whose workers may not be ours.
-    fn with_foreign(&self, subjects: &[Subject]) -> Vec<Queue> {
-        let has_foreign = |subject: &&Subject| self.followed.get(*subject).is_some_and(Followed::has_foreign);
-        let own = subjects.iter().filter(has_foreign).filter_map(Subject::own);
-        own.cloned().collect()
+    /// The queues among these whose workers may not be ours, and where those are.
+    fn with_foreign(&self, subjects: &[Subject]) -> Vec<(Queue, Arc<Addresses>)> {
+        let with_foreign = |subject: &Subject| {
+            let followed = self.followed.get(subject).filter(|one| one.has_foreign())?;
+            Some((subject.own()?.clone(), followed.foreign.clone()?))
+        };
+        subjects.iter().filter_map(with_foreign).collect()
     }
 
     fn start_tick(&mut self, queue: Queue, now: Instant) {
@@ -379,7 +381,7 @@ impl ServerTask {
         match done {
             Done::Read(readings, connected) => {
                 self.reading = false;
-                self.tell_of_denial(connected.is_denied());
+                self.tell_of_denial(connected.denied);
                 for (subject, reading) in readings {
                     self.take_in_reading(&subject, reading, &connected);
                 }
@@ -407,7 +409,7 @@ impl ServerTask {
                 let addresses = followed.foreign.as_ref();
                 let at_work = addresses.and_then(|addresses| connected.at_work(subject.own()?, addresses));
                 let mut next = next_poll(subject, &reading);
-                if at_work.is_some_and(|foreign| foreign.jobs > 0) {
+                if at_work.is_some_and(|foreign| foreign.jobs > 0) || followed.has_ending() {
                     next = next.min(reading.read_at + foreign::POLL);
                 }
                 self.reads.no_later(subject, next);
@@ -432,12 +434,19 @@ impl ServerTask {
         }
     }
 
-    fn tell_of_denial(&mut self, denied: bool) {
-        if denied && !self.foreign_denied {
-            tracing::warn!(server = %self.server.address,
-                "this user may not ask who is connected (CLIENT LIST): jobs that foreign workers have do not count as running");
+    fn tell_of_denial(&mut self, denied: Option<Denied>) {
+        if denied.is_none() || denied == self.foreign_denied {
+            return;
         }
-        self.foreign_denied |= denied;
+        self.foreign_denied = denied;
+        let server = &self.server.address;
+        match denied {
+            Some(Denied::List) => tracing::warn!(%server,
+                "this user may not ask who is connected (CLIENT LIST): jobs that foreign workers have do not count as running"),
+            Some(Denied::Unblock) => tracing::warn!(%server,
+                "this user may not end a wait (CLIENT UNBLOCK): foreign workers of pods that are to end take jobs until they are killed"),
+            None => {}
+        }
     }
 
     fn take_in_risks(&mut self, answer: queue::Result<Vec<Risk>>) {

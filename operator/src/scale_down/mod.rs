@@ -14,7 +14,7 @@
 //! marked, busy or not, and the count falls as far as they have become idle.
 //!
 //! A worker that is not ours knows no marks. Redis knows whether it works (`queue::ForeignWorkers`), which is asked once more
-//! right before the count falls; between that and its pod's end it may still take a job, and nobody can keep it from that.
+//! right before the count falls; when its pod is to end and it waits for a job, it is told so (`queues::foreign`).
 //!
 //! The pods keep their marks until they have ended (`going`).
 //!

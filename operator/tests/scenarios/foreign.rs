@@ -34,14 +34,23 @@ fn pod_at(name: &str, set: &str, address: &str) -> Value {
     pod
 }
 
+fn ending(mut pod: Value) -> Value {
+    pod["metadata"]["deletionTimestamp"] = json!("2026-01-02T00:00:00Z");
+    pod
+}
+
 /// The Deployment has two pods, of which `busy` has taken a job; something else with the same labels has taken one, too.
 async fn adopted(spec: Value) -> (World, Vec<TcpStream>) {
-    let world = World::with_pool(spec).beside("web", 2);
     let pods = [
         pod_at("busy", "web-5f9", "127.0.0.3"),
         pod_at("idle", "web-5f9", "127.0.0.2"),
         pod_at("other", "api-5f9", "127.0.0.4"),
     ];
+    adopted_with(spec, pods).await
+}
+
+async fn adopted_with(spec: Value, pods: [Value; 3]) -> (World, Vec<TcpStream>) {
+    let world = World::with_pool(spec).beside("web", 2);
     world.api.hold(vec![], pods.into());
     let mut connections = Vec::new();
     for address in ["127.0.0.3", "127.0.0.4"] {
@@ -94,4 +103,61 @@ async fn where_redis_does_not_tell_who_is_connected_only_our_own_jobs_run() {
     let status = world.reconcile_until(&Method::PATCH, STATUS).await.body;
     assert_eq!(status["status"]["queue"]["running"], 0, "{status}");
     assert_eq!(status["status"]["mode"], "Queue", "{status}");
+}
+
+#[tokio::test]
+async fn worker_of_a_pod_that_is_to_end_is_told_so_when_it_waits() {
+    let pods = [
+        ending(pod_at("busy", "web-5f9", "127.0.0.3")),
+        ending(pod_at("idle", "web-5f9", "127.0.0.2")),
+        pod_at("staying", "web-5f9", "127.0.0.4"),
+    ];
+    let (world, connections) = adopted_with(adopting(json!({})), pods).await;
+    let [mut busy, mut staying, mut idle] = <[TcpStream; 3]>::try_from(connections).unwrap();
+    world.reconcile().await.unwrap();
+    assert_eq!(line(&idle).await, UNBLOCKED);
+
+    // The others' jobs are over, and they ask for the next.
+    for connection in [&mut busy, &mut staying] {
+        for _ in ["two", "length", "list", "length", "item"] {
+            line(connection).await;
+        }
+        connection.write_all(b"BLPOP hotqueue:queue 0\r\n").unwrap();
+    }
+    assert_eq!(line(&busy).await, UNBLOCKED);
+    idle.write_all(b"BLPOP hotqueue:queue 0\r\n").unwrap();
+    assert_eq!(line(&idle).await, UNBLOCKED, "until its pod has ended");
+    world.push(1).await;
+    assert_eq!(line(&staying).await, "*2");
+}
+
+const UNBLOCKED: &str = "-UNBLOCKED client unblocked via CLIENT UNBLOCK";
+
+/// The next line of an answer. The operator goes on meanwhile.
+async fn line(connection: &TcpStream) -> String {
+    let mut connection = connection.try_clone().unwrap();
+    let read = move || {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            let mut byte = [0];
+            connection.read_exact(&mut byte).unwrap();
+            line.push(byte[0]);
+        }
+        String::from_utf8(line).unwrap().trim_end().to_owned()
+    };
+    tokio::task::spawn_blocking(read).await.unwrap()
+}
+
+#[tokio::test]
+async fn where_nobody_may_be_told_jobs_are_counted_all_the_same() {
+    let pods = [
+        ending(pod_at("busy", "web-5f9", "127.0.0.3")),
+        ending(pod_at("idle", "web-5f9", "127.0.0.2")),
+        pod_at("staying", "web-5f9", "127.0.0.4"),
+    ];
+    let (world, _connections) = adopted_with(adopting(json!({})), pods).await;
+    world.command("ACL", "SETUSER default -client|unblock").await;
+    let mut world = world.settled().await;
+    let status = world.reconcile_until(&Method::PATCH, STATUS).await.body;
+    assert_eq!(status["status"]["queue"]["running"], 2, "{status}");
 }

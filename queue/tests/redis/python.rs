@@ -253,3 +253,35 @@ async fn python_worker_that_works_is_told_from_one_that_waits() {
     seen("one of two works", (1, 0)).await;
     drop(worker);
 }
+
+#[tokio::test]
+async fn python_worker_that_waits_ends_when_it_is_dismissed_and_one_that_works_does_not() {
+    let mut fixture = Fixture::new();
+    let (drainer, queue) = (fixture.drainer(), fixture.queue.clone());
+    let (drainer, queue) = (&drainer, &queue);
+    let waits = || {
+        eventually("it waits for a job", move || async move {
+            let workers = drainer.foreign_workers(queue).await.unwrap().unwrap();
+            workers.waiting.into_values().next()
+        })
+    };
+    let mut worker = Foreign::start(&fixture.redis);
+    let connections = waits().await;
+    let id = fixture.submit(1).await.remove(0);
+    eventually("it works", || async {
+        let workers = drainer.foreign_workers(queue).await.unwrap().unwrap();
+        (!workers.busy.is_empty()).then_some(())
+    })
+    .await;
+    assert_eq!(drainer.dismiss(&connections).await.unwrap(), Some(0));
+    worker.go_on();
+    let connections = waits().await;
+    assert_eq!(fixture.status(&id).as_deref(), Some("complete"));
+
+    assert_eq!(drainer.dismiss(&connections).await.unwrap(), Some(1));
+    eventually("it ends", || {
+        let ended = worker.0.try_wait().unwrap();
+        async move { ended }
+    })
+    .await;
+}
