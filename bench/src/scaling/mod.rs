@@ -7,6 +7,7 @@
 mod cost;
 mod downs;
 mod isolation;
+mod original;
 mod reaction;
 mod replicas;
 mod size;
@@ -40,7 +41,7 @@ pub(crate) struct Settings {
     /// This system only.
     #[arg(long)]
     system: Option<Which>,
-    /// Samples of each change where it takes milliseconds (100); scale-downs of ours (1000).
+    /// Samples of each change where it takes milliseconds (100); scale-downs of ours (1000); the original's jobs (200).
     #[arg(long)]
     samples: Option<usize>,
     /// Samples of each change where it takes minutes (4); scale-downs of KEDA (100).
@@ -72,6 +73,7 @@ enum Part {
     Size,
     Isolation,
     Downs,
+    Original,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -115,6 +117,9 @@ pub(crate) async fn measure(settings: Settings) -> anyhow::Result<()> {
             bound: Duration::from_secs(settings.bound),
         };
         downs::measure(&stage, systems, &amount).await?;
+    }
+    if is_wanted(Part::Original) {
+        original::measure(&stage, systems, settings.samples.unwrap_or(200)).await?;
     }
     Ok(())
 }

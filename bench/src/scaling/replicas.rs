@@ -15,6 +15,14 @@ use tokio::time::{sleep, timeout};
 /// Every change of one count, with the moment at which it was told.
 pub(super) type History = Vec<(Instant, usize)>;
 
+/// How often a count was lowered.
+pub(super) fn scale_downs(history: &[(Instant, usize)]) -> usize {
+    let lowered = history
+        .array_windows()
+        .filter(|[before, after]| after.1 < before.1);
+    lowered.count()
+}
+
 /// Clones share what they know.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Replicas(Arc<Mutex<HashMap<String, watch::Sender<History>>>>);

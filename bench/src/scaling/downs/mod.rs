@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use self::load::{Load, wait_until_done};
 use self::service::{Ledger, Runs};
 use self::target::{Target, pin};
+use super::replicas::scale_downs;
 use super::stage::Stage;
 use super::system::System;
 
@@ -111,7 +112,7 @@ async fn count(stage: &Stage, system: System, downs: usize, amount: &Amount) -> 
         load.run(stop.clone())
     });
     let enough = async {
-        while scale_downs(stage, &names) < downs && begun.elapsed() < amount.bound {
+        while lowered(stage, &names) < downs && begun.elapsed() < amount.bound {
             sleep(LOOK_EVERY).await;
         }
         stop.cancel();
@@ -120,7 +121,7 @@ async fn count(stage: &Stage, system: System, downs: usize, amount: &Amount) -> 
     let (ids, ()) = tokio::try_join!(try_join_all(loads), enough)?;
     let (ids, taken) = (ids.concat(), begun.elapsed());
     let mut lost = wait_until_done(&ledger, &ids, ENDING).await;
-    let downs = scale_downs(stage, &names);
+    let downs = lowered(stage, &names);
     let tally = |holds: fn(Runs) -> bool| ids.iter().filter(|id| holds(ledger.of(id))).count();
     let cut = tally(Runs::is_cut);
     let cuts = ids.iter().map(|id| ledger.of(id).cuts()).sum();
@@ -140,15 +141,9 @@ async fn count(stage: &Stage, system: System, downs: usize, amount: &Amount) -> 
     })
 }
 
-/// How often a count was lowered.
-fn scale_downs(stage: &Stage, names: &[String]) -> usize {
-    let of_one = |name: &String| {
-        let history = stage.replicas.history(name, None);
-        history
-            .array_windows()
-            .filter(|[before, after]| after.1 < before.1)
-            .count()
-    };
+/// How often a count of these was lowered.
+fn lowered(stage: &Stage, names: &[String]) -> usize {
+    let of_one = |name: &String| scale_downs(&stage.replicas.history(name, None));
     names.iter().map(of_one).sum()
 }
 
