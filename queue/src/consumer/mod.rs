@@ -257,6 +257,20 @@ impl Consumer {
         }
     }
 
+    /// Hands on what [`Consumer::wake`] was woken by, unless somebody has claimed it: it goes back to the head of the list,
+    /// where it wakes another worker. For who has no slot for it any more. What lies before it in the arrivals list stays
+    /// before it.
+    ///
+    /// # Errors
+    /// Any. Then it may lie in the arrivals list until a worker claims without being woken, which each does every
+    /// [`Consumer::MAX_WAKE`].
+    pub async fn pass_on(&self) -> Result<()> {
+        let Shared { link, keys, .. } = &*self.shared;
+        let mut back = redis::cmd("LMOVE");
+        back.arg(keys.arrivals()).arg(keys.main()).arg(&["RIGHT", "LEFT"]);
+        link.send::<Value>(&back).await.map(|_| ())
+    }
+
     /// Takes up to `slots` jobs. The same nonce again answers the same, so that a lost answer costs nothing: until there
     /// is an answer repeat it with the same nonce, whatever the errors say, and with slots for what it may have taken.
     ///

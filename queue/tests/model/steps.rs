@@ -18,6 +18,8 @@ pub(crate) enum Step {
     PushGarbage,
     /// A wake-up moves the head of the list into arrivals.
     Wake,
+    /// A worker that was woken has no slot.
+    PassOn(usize),
     /// After a claim whose answer was lost, the same one again.
     Claim {
         worker: usize,
@@ -124,6 +126,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         2 => (job(), shape()).prop_map(|(job, shape)| Step::Push(job, shape)),
         1 => Just(Step::PushGarbage),
         2 => Just(Step::Wake),
+        1 => worker().prop_map(Step::PassOn),
         8 => claim,
         2 => worker().prop_map(Step::Renew),
         2 => worker().prop_map(Step::Report),

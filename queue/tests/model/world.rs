@@ -107,6 +107,7 @@ impl World {
                 let (main, arrivals) = ("hotqueue:queue", ours("arrivals"));
                 ask::<()>(&mut self.raw, &["LMOVE", main, &arrivals, "LEFT", "RIGHT"]);
             }
+            Step::PassOn(worker) => self.workers[*worker].consumer.pass_on().await.unwrap(),
             Step::Claim {
                 worker,
                 slots,

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use queue::{JobId, Nonce, Status, Wake, item};
+use queue::{Error, JobId, Nonce, Status, Wake, item};
 
 use crate::common::{Fixture, MAIN, eventually, ids, pair};
 
@@ -309,4 +309,63 @@ async fn a_wake_up_ends_by_itself() {
     let fixture = Fixture::new();
     let woken = fixture.worker().consumer.wake(Duration::from_millis(50)).await;
     assert_eq!(woken.unwrap(), Wake::TimedOut);
+}
+
+#[tokio::test]
+async fn what_a_worker_passes_on_wakes_another_that_waits_and_keeps_its_place() {
+    let mut fixture = Fixture::new();
+    let first = fixture.submit(3).await;
+    let busy = fixture.worker();
+    for _ in 0..2 {
+        busy.consumer.wake(Duration::from_secs(1)).await.unwrap();
+    }
+    assert_eq!(fixture.ask::<u64>(&["LLEN", ARRIVALS]), 2);
+    busy.consumer.pass_on().await.unwrap();
+    assert_eq!(fixture.ask::<u64>(&["LLEN", ARRIVALS]), 1);
+    let idle = fixture.worker();
+    assert_eq!(
+        idle.consumer.wake(Duration::from_secs(1)).await.unwrap(),
+        Wake::Arrived
+    );
+    assert_eq!(ids(&idle.claim(3).await), first);
+
+    let asleep = {
+        let idle = idle.consumer.clone();
+        tokio::spawn(async move { idle.wake(Duration::from_secs(2)).await })
+    };
+    // What was woken by it hands it on while the other waits.
+    let id = JobId::fresh();
+    fixture.ask::<()>(&["RPUSH", ARRIVALS, id.as_str()]);
+    eventually("it blocks", || {
+        let blocked: String = fixture.raw.ask(&["INFO", "clients"]);
+        async move { blocked.contains("blocked_clients:1").then_some(()) }
+    })
+    .await;
+    busy.consumer.pass_on().await.unwrap();
+    assert_eq!(asleep.await.unwrap().unwrap(), Wake::Arrived);
+}
+
+#[tokio::test]
+async fn passing_on_what_somebody_has_claimed_meanwhile_is_nothing() {
+    let mut fixture = Fixture::new();
+    let worker = fixture.worker();
+    worker.consumer.pass_on().await.unwrap();
+    assert_eq!(fixture.ask::<u64>(&["EXISTS", MAIN, ARRIVALS]), 0);
+}
+
+#[tokio::test]
+async fn what_a_full_server_does_not_let_pass_stays_for_the_next_claim() {
+    let mut fixture = Fixture::new();
+    let id = fixture.submit(1).await.remove(0);
+    let worker = fixture.worker();
+    worker.consumer.wake(Duration::from_secs(1)).await.unwrap();
+    fixture
+        .raw
+        .ask::<()>(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+    fixture.raw.ask::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+    let refused = worker.consumer.pass_on().await;
+    assert!(matches!(refused, Err(Error::OutOfMemory(_))), "{refused:?}");
+    assert_eq!(fixture.ask::<u64>(&["LLEN", ARRIVALS]), 1);
+    fixture.raw.ask::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
+    assert_eq!(ids(&worker.claim(1).await), [id]);
 }

@@ -212,6 +212,7 @@ async fn a_user_with_the_rights_that_the_docs_name_passes_the_check_and_one_with
     let worker = Worker::new(&server, &fixture.queue, None, Duration::from_secs(30));
     worker.consumer.check().await.unwrap();
     worker.consumer.wake(Duration::from_millis(1)).await.unwrap();
+    worker.consumer.pass_on().await.unwrap();
     let (observer, mut changes) = queue::Observer::new(&server).unwrap();
     changes.next().await;
     assert!(observer.read(&[queue()]).await.remove(0).unwrap().tracked);
@@ -222,6 +223,7 @@ async fn a_user_with_the_rights_that_the_docs_name_passes_the_check_and_one_with
         "-lpop",
         "-select",
         "-blmove",
+        "-lmove",
         "-info",
         "resetkeys",
     ] {
