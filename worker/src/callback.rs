@@ -1,5 +1,7 @@
 //! Where a program beside this one says how far a job is.
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     body::Bytes,
@@ -15,12 +17,9 @@ use crate::{held::Held, reports::Reports};
 /// A message of a KiB, and what is around it.
 const MAX_BODY: usize = 8 * 1024;
 
-/// What is to be known of a job to take in its progress.
+/// What is to be known of jobs to take in their progress: where those of each queue are held.
 #[derive(Clone, Debug)]
-struct Callback {
-    held: Held,
-    reports: Reports,
-}
+struct Callback(Arc<[(Held, Reports)]>);
 
 #[derive(Debug, Deserialize)]
 struct Report {
@@ -29,26 +28,31 @@ struct Report {
     message: String,
 }
 
-/// `POST /jobs/{id}/progress`, for the jobs that are held now.
-pub(crate) fn routes(held: Held, reports: Reports) -> Router {
+/// `POST /jobs/{id}/progress`, for the jobs that are held now, of whichever queue.
+pub(crate) fn routes(queues: impl IntoIterator<Item = (Held, Reports)>) -> Router {
     Router::new()
         .route("/jobs/{id}/progress", post(report))
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .with_state(Callback { held, reports })
+        .with_state(Callback(queues.into_iter().collect()))
 }
 
 async fn report(
-    State(callback): State<Callback>,
+    State(Callback(queues)): State<Callback>,
     Path(id): Path<String>,
     body: Bytes,
 ) -> Result<StatusCode, (StatusCode, String)> {
     let report = parse(&body).map_err(|problem| (StatusCode::BAD_REQUEST, problem))?;
-    let job = JobId::new(id.as_str()).and_then(|job| Some((callback.held.token(&job)?, job)));
-    let Some((token, job)) = job else {
+    let job = JobId::new(id.as_str());
+    let holder = job.and_then(|job| {
+        let mut held = queues.iter();
+        held.find_map(|(held, reports)| Some((held.token(&job)?, reports)))
+            .map(|(token, reports)| (job, token, reports))
+    });
+    let Some((job, token, reports)) = holder else {
         let problem = format!("this worker does not hold the job {id:?} now\n");
         return Err((StatusCode::NOT_FOUND, problem));
     };
-    callback.reports.note(
+    reports.note(
         &job,
         &token,
         report.percent.map(crate::handler::whole_percent),
@@ -80,11 +84,11 @@ mod tests {
     use super::*;
     use crate::Metrics;
 
-    async fn post(held: &Held, id: &str, body: &str) -> (StatusCode, String) {
+    async fn post(held: &[Held], id: &str, body: &str) -> (StatusCode, String) {
         let request = Request::post(format!("/jobs/{id}/progress"))
             .body(Body::from(body.to_owned()))
             .unwrap();
-        let app = routes(held.clone(), Reports::default());
+        let app = routes(held.iter().map(|held| (held.clone(), Reports::default())));
         let response = app.oneshot(request).await.unwrap();
         let status = response.status();
         let body = to_bytes(response.into_body(), MAX_BODY).await.unwrap();
@@ -93,9 +97,10 @@ mod tests {
 
     #[tokio::test]
     async fn progress_is_taken_of_jobs_that_are_held_and_only_if_it_says_something() {
-        let held = Held::new(Metrics::register(&mut telemetry::registry("test", "0")));
+        let metrics = Metrics::register(&mut telemetry::registry("test", "0"));
+        let held = [Held::new(metrics.clone()), Held::new(metrics)];
         let token = serde_json::from_value("token".into()).unwrap();
-        let hold = held.hold(JobId::new("a").unwrap(), token);
+        let hold = held[1].hold(JobId::new("a").unwrap(), token);
         for good in [
             r#"{"percent": 42.5, "message": "x"}"#,
             r#"{"percent": 0}"#,

@@ -3,14 +3,13 @@
 use std::{
     pin::pin,
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant},
 };
 
-use queue::{Claimed, Claims, Consumer, Nonce};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::sleep,
-};
+use futures::poll;
+use queue::{Claimed, Claims, Consumer, Nonce, Wake};
+use tokio::{sync::OwnedSemaphorePermit, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -19,21 +18,21 @@ use crate::{
     handler::Handler,
     held::Hold,
     outage::Waits,
-    run::{Settings, Shared},
+    progress::is_silence,
+    run::Shared,
+    slots::Slots,
 };
 
 /// How often a quiet worker asks whether it still is. It must not wait for arrivals: they would wake it for
 /// jobs that it does not get, again and again.
 const QUIET_POLL: Duration = Duration::from_secs(1);
 
-/// Takes jobs and starts them.
+/// Takes jobs of one queue and starts them.
 #[derive(Debug)]
 pub(crate) struct Claimer<H> {
     shared: Arc<Shared<H>>,
     job_timeout: Option<Duration>,
-    slots: Arc<Semaphore>,
-    /// The most that one call asks for.
-    most: usize,
+    slots: Slots,
     /// The jobs that run.
     running: TaskTracker,
 }
@@ -45,6 +44,8 @@ struct Call {
     nonce: Nonce,
     /// It failed, and asked for so many jobs.
     unanswered: Option<usize>,
+    /// Slots for what it may have taken, which no other queue may have meanwhile.
+    kept: Option<OwnedSemaphorePermit>,
 }
 
 impl Call {
@@ -52,6 +53,7 @@ impl Call {
         Self {
             nonce: Nonce::fresh(),
             unanswered: None,
+            kept: None,
         }
     }
 }
@@ -76,15 +78,11 @@ enum Pause {
 }
 
 impl<H: Handler> Claimer<H> {
-    pub(crate) fn new(shared: Arc<Shared<H>>, settings: &Settings) -> Self {
-        let slots = usize::try_from(settings.concurrency.get()).unwrap_or(Semaphore::MAX_PERMITS);
-        let slots = slots.min(Semaphore::MAX_PERMITS);
+    pub(crate) fn new(shared: Arc<Shared<H>>, slots: Slots, job_timeout: Option<Duration>) -> Self {
         Self {
             shared,
-            job_timeout: settings.job_timeout,
-            slots: Arc::new(Semaphore::new(slots)),
-            // Half of them, so that Redis has the next claim to do while this worker has the last one's jobs.
-            most: slots.div_ceil(2).min(Consumer::MAX_SLOTS),
+            job_timeout,
+            slots,
             running: TaskTracker::new(),
         }
     }
@@ -101,20 +99,19 @@ impl<H: Handler> Claimer<H> {
         }
         let mut waits = Waits::new();
         let mut call = Call::new();
+        let mut woken = false;
         loop {
-            let room = self.shared.progress.claims.rest(self.room(&call));
+            let room = self.shared.progress.claims.rest(self.room(&mut call, woken));
             let Some(Some(room)) = stop.run_until_cancelled(room).await else {
                 return;
             };
             // Never dropped half-way, not even to stop: jobs could have been taken that nobody knows of.
             let pause = self.call(&mut call, room, &mut waits, stop).await;
-            if stop
-                .run_until_cancelled(self.pause(pause, &mut waits))
-                .await
-                .is_none()
-            {
+            let paused = stop.run_until_cancelled(self.pause(pause, &mut waits)).await;
+            let Some(arrived) = paused else {
                 return;
-            }
+            };
+            woken = arrived;
         }
     }
 
@@ -132,7 +129,7 @@ impl<H: Handler> Claimer<H> {
             None => Batch::default(),
         };
         let name = if batch.is_empty() { "claim" } else { "turn" };
-        let most = (slots.num_permits() + batch.len()).min(self.most);
+        let most = (slots.num_permits() + batch.len()).min(self.slots.most());
         if most == 0 {
             return Pause::None;
         }
@@ -155,6 +152,8 @@ impl<H: Handler> Claimer<H> {
                 self.shared.progress.claims.failed(&error);
                 self.shared.outage.failed(name, &error);
                 call.unanswered = Some(most);
+                // An error that Redis answers may be this queue's alone, and must not hold up the others.
+                call.kept = is_silence(&error).then_some(slots);
                 if let Some(in_turn) = in_turn {
                     in_turn.leave(batch);
                 }
@@ -176,45 +175,69 @@ impl<H: Handler> Claimer<H> {
     }
 
     /// Waits until there is a slot for a job, or one will be as soon as an ending is told; and until work can be done.
-    /// `None` never happens while the semaphore lives.
-    async fn room(&self, call: &Call) -> Option<Room<'_>> {
-        let endings = &self.shared.endings;
+    /// `None` never happens while there are slots.
+    async fn room(&self, call: &mut Call, woken: bool) -> Option<Room<'_>> {
         if let Some(slots) = call.unanswered {
             // What it was given, if it was carried out, must find its slots. Those that it would have freed are
             // free when their endings are told alone.
-            let slots = self.slots(slots).await?;
+            let kept = call.kept.take();
+            let lacking = slots.saturating_sub(kept.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
+            let mut slots = self.slots.wait_for(lacking).await?;
+            if let Some(kept) = kept {
+                slots.merge(kept);
+            }
             self.shared.handler.ready().await;
             return Some(Room { in_turn: None, slots });
         }
+        if self.slots.are_shared() {
+            // An ending that is told in turn would keep its slot for this queue.
+            let first = self.slot_in_line(woken).await?;
+            self.shared.handler.ready().await;
+            let slots = self.and_others(first);
+            return Some(Room { in_turn: None, slots });
+        }
+        let endings = &self.shared.endings;
         let mut in_turn = endings.in_turn();
         let first = tokio::select! {
             biased;
-            first = self.slots(1) => first?,
-            () = in_turn.some() => self.slots(0).await?,
+            first = self.slots.wait_for(1) => first?,
+            () = in_turn.some() => self.slots.wait_for(0).await?,
         };
         let mut ready = pin!(self.shared.handler.ready());
-        if futures::poll!(&mut ready).is_pending() {
+        if poll!(&mut ready).is_pending() {
             // What has ended does not wait for that.
             drop(in_turn);
             ready.await;
             in_turn = endings.in_turn();
         }
-        let mut slots = first;
-        // Only this loop takes slots, so those that are free stay so.
-        let others = self
-            .slots
-            .available_permits()
-            .min(self.most - slots.num_permits());
-        slots.merge(self.slots(others).await?);
         Some(Room {
             in_turn: Some(in_turn),
-            slots,
+            slots: self.and_others(first),
         })
     }
 
-    async fn slots(&self, slots: usize) -> Option<OwnedSemaphorePermit> {
-        let slots = u32::try_from(slots).unwrap_or(u32::MAX);
-        Arc::clone(&self.slots).acquire_many_owned(slots).await.ok()
+    /// Waits for a slot, in line with the other queues. If it was `woken` and there is none, it does not keep what woke it
+    /// from workers that have one.
+    async fn slot_in_line(&self, woken: bool) -> Option<OwnedSemaphorePermit> {
+        let mut slot = pin!(self.slots.wait_for(1));
+        if let Poll::Ready(slot) = poll!(&mut slot) {
+            return slot;
+        }
+        if woken && let Err(error) = self.shared.consumer.pass_on().await {
+            // Then another worker finds it within the time that a wake-up takes at most.
+            self.shared.metrics.failed(error.kind());
+            tracing::debug!(%error, "could not hand on what woke this worker");
+        }
+        slot.await
+    }
+
+    /// With all slots that are free besides, as far as one call asks for them.
+    fn and_others(&self, mut slots: OwnedSemaphorePermit) -> OwnedSemaphorePermit {
+        let most = self.slots.most().saturating_sub(slots.num_permits());
+        if let Some(others) = self.slots.free(most) {
+            slots.merge(others);
+        }
+        slots
     }
 
     fn start(&self, claims: Claims, mut slots: OwnedSemaphorePermit, stop: &CancellationToken) -> Pause {
@@ -240,12 +263,16 @@ impl<H: Handler> Claimer<H> {
         }
     }
 
-    async fn pause(&self, pause: Pause, waits: &mut Waits) {
+    /// Whether something has arrived.
+    async fn pause(&self, pause: Pause, waits: &mut Waits) -> bool {
         match pause {
             Pause::None => {}
             Pause::For(time) => sleep(time).await,
             Pause::UntilArrival => match self.shared.consumer.wake(Consumer::MAX_WAKE).await {
-                Ok(_) => self.heard(),
+                Ok(wake) => {
+                    self.heard();
+                    return wake == Wake::Arrived;
+                }
                 Err(error) => {
                     self.shared.progress.claims.failed(&error);
                     self.shared.outage.failed("wake", &error);
@@ -253,6 +280,7 @@ impl<H: Handler> Claimer<H> {
                 }
             },
         }
+        false
     }
 
     fn heard(&self) {

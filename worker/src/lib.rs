@@ -7,7 +7,7 @@
 //! A worker with work of your own is a [`Handler`] and a `main`: `examples/noop.rs`.
 //!
 //! Where to look: `main` (the stock worker), [`program`] (wire, join), [`config`], [`handler`] (what is done with a
-//! job), `run` (the life of a worker), `claim` (takes jobs), `attempt` (runs a handler), `endings` (tells Redis how
+//! job), `run` (the life of a worker), `slots` (room for jobs), `claim` (takes jobs), `attempt` (runs a handler), `endings` (tells Redis how
 //! it ended), `drain` (the end), `held` (what this worker holds), `chores` (leases, registry, ticks), `risks` (is
 //! Redis set up to keep jobs?), [`progress`] (liveness), `outage` (what is logged when Redis is away), `metrics`.
 
@@ -28,6 +28,7 @@ pub mod progress;
 mod reports;
 mod risks;
 mod run;
+mod slots;
 
 pub use handler::{Context, Handler, Outcome, STOP_PATIENCE, StopReason};
 pub use metrics::Metrics;

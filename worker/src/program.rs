@@ -37,7 +37,7 @@ pub async fn run_until<H: Handler>(config: Config, handler: H, shutdown: Shutdow
 
     let mut registry = telemetry::registry("worker", env!("CARGO_PKG_VERSION"));
     let metrics = Metrics::register(&mut registry);
-    let worker = Worker::new(access.consumer()?, handler, settings, metrics);
+    let worker = Worker::new(access.consumers()?, handler, settings, &metrics);
 
     let alive = Condition::passing();
     let health = Health::new()
@@ -59,8 +59,8 @@ pub async fn run_until<H: Handler>(config: Config, handler: H, shutdown: Shutdow
         telemetry::serve(listener, endpoints, &limits, CancellationToken::new()).await;
     });
     tokio::spawn(progress::watch(worker.progress(), alive, move || {
-        let fresh = access.consumer();
-        async move { fresh?.ping().await }
+        let access = access.clone();
+        async move { access.ping().await }
     }));
 
     // A task like its handlers': the one that `main` waits in is not woken as fast.

@@ -27,6 +27,14 @@ const PERIOD: Duration = Duration::from_secs(5);
 /// How long Redis may take to answer the watchdog.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Whether it is no answer of Redis but the lack of one.
+pub(crate) fn is_silence(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Unreachable { .. } | Error::Timeout { .. } | Error::Disconnected { .. }
+    )
+}
+
 /// When one loop last heard from Redis. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Pulse(Arc<Mutex<Beat>>);
@@ -50,9 +58,8 @@ impl Pulse {
 
     /// As [`Pulse::heard`] if the error is one that Redis itself answered.
     pub(crate) fn failed(&self, error: &Error) {
-        match error {
-            Error::Unreachable { .. } | Error::Timeout { .. } | Error::Disconnected { .. } => {}
-            _ => self.heard(),
+        if !is_silence(error) {
+            self.heard();
         }
     }
 
@@ -90,9 +97,20 @@ impl Pulse {
     }
 }
 
-/// The loops of a worker, each with its period.
+/// All loops of a worker.
 #[derive(Clone, Debug)]
-pub struct Progress {
+pub struct Progress(pub(crate) Vec<Loops>);
+
+impl Progress {
+    /// The first loop that has been silent for too long, and for how long.
+    pub(crate) fn stalled(&self, now: Instant) -> Option<(&'static str, Duration)> {
+        self.0.iter().find_map(|loops| loops.stalled(now))
+    }
+}
+
+/// The loops of one queue, each with its period.
+#[derive(Clone, Debug)]
+pub(crate) struct Loops {
     pub(crate) claims: Pulse,
     pub(crate) endings: Pulse,
     pub(crate) renewals: Pulse,
@@ -100,7 +118,7 @@ pub struct Progress {
     renewal_period: Duration,
 }
 
-impl Progress {
+impl Loops {
     pub(crate) fn new(renewal_period: Duration) -> Self {
         Self {
             claims: Pulse::new(),
@@ -111,8 +129,7 @@ impl Progress {
         }
     }
 
-    /// The first loop that has been silent for too long, and for how long.
-    pub(crate) fn stalled(&self, now: Instant) -> Option<(&'static str, Duration)> {
+    fn stalled(&self, now: Instant) -> Option<(&'static str, Duration)> {
         [
             ("claims", &self.claims, STALLED),
             ("endings", &self.endings, STALLED),
@@ -169,7 +186,7 @@ mod tests {
 
     #[test]
     fn silent_loop_is_stalled_and_a_resting_one_is_not() {
-        let progress = Progress::new(Duration::from_secs(10));
+        let progress = Loops::new(Duration::from_secs(10));
         let now = Instant::now();
         assert_eq!(progress.stalled(now), None);
         assert_eq!(

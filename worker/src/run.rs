@@ -3,8 +3,10 @@
 use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use axum::Router;
+use futures::future::{join_all, pending};
 use queue::{Consumer, Lease};
 use telemetry::{Shutdown, Warnings};
+use tracing::{Instrument, Span, info_span};
 
 use crate::{
     callback, chores,
@@ -15,15 +17,16 @@ use crate::{
     held::{Held, Hold},
     metrics::Metrics,
     outage::Outage,
-    progress::Progress,
+    progress::{Loops, Progress},
     reports::{self, Reports},
     risks,
+    slots::Slots,
 };
 
 /// How a worker works.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// How many jobs run at once.
+    /// How many jobs run at once, of all queues together.
     pub concurrency: NonZeroU32,
     /// How long a job is held without a sign of life, as the consumer was told.
     pub lease: Lease,
@@ -39,22 +42,29 @@ pub struct Settings {
 /// A worker, ready to run.
 #[derive(Debug)]
 pub struct Worker<H> {
-    shared: Arc<Shared<H>>,
+    lanes: Vec<Lane<H>>,
     settings: Settings,
+    risks: Warnings,
+}
+
+/// What a worker has for one of its queues. Handler and slots are those of the others too.
+#[derive(Debug)]
+struct Lane<H> {
+    shared: Arc<Shared<H>>,
     claimer: Claimer<H>,
 }
 
-/// What the loops and the tasks of jobs share.
+/// What the loops of a queue and the tasks of its jobs share.
 #[derive(Debug)]
 pub(crate) struct Shared<H> {
     pub(crate) consumer: Consumer,
-    pub(crate) handler: H,
+    pub(crate) handler: Arc<H>,
     pub(crate) held: Held,
     pub(crate) endings: Endings,
     pub(crate) unfinished: Unfinished,
     pub(crate) outage: Outage,
     pub(crate) metrics: Metrics,
-    pub(crate) progress: Progress,
+    pub(crate) progress: Loops,
     pub(crate) risks: Warnings,
     pub(crate) reports: Reports,
 }
@@ -66,55 +76,93 @@ impl<H> Shared<H> {
 }
 
 impl<H: Handler> Worker<H> {
-    /// Makes a worker that takes jobs from `consumer` and has `handler` do them. Does not talk to Redis yet.
-    pub fn new(consumer: Consumer, handler: H, settings: Settings, metrics: Metrics) -> Self {
+    /// Makes a worker that takes jobs from `consumers`, which are of one server and of a queue each, and has `handler` do
+    /// them. Does not talk to Redis yet.
+    pub fn new(consumers: Vec<Consumer>, handler: H, settings: Settings, metrics: &Metrics) -> Self {
         metrics.slots.set(settings.concurrency.get().into());
-        let shared = Arc::new(Shared {
-            consumer,
-            handler,
-            held: Held::new(metrics.clone()),
-            endings: Endings::new(),
-            unfinished: Unfinished::default(),
-            outage: Outage::new(metrics.clone()),
-            progress: Progress::new(settings.lease.renew_every()),
-            risks: Warnings::about("redis"),
-            reports: Reports::default(),
-            metrics,
-        });
+        let slots = Slots::new(settings.concurrency, consumers.len());
+        let handler = Arc::new(handler);
+        let risks = Warnings::about("redis");
+        let lane = |consumer| {
+            let shared = Arc::new(Shared {
+                consumer,
+                handler: Arc::clone(&handler),
+                held: Held::new(metrics.clone()),
+                endings: Endings::new(),
+                unfinished: Unfinished::default(),
+                outage: Outage::new(metrics.clone()),
+                progress: Loops::new(settings.lease.renew_every()),
+                risks: risks.clone(),
+                reports: Reports::default(),
+                metrics: metrics.clone(),
+            });
+            let claimer = Claimer::new(Arc::clone(&shared), slots.clone(), settings.job_timeout);
+            Lane { shared, claimer }
+        };
         Self {
-            claimer: Claimer::new(Arc::clone(&shared), &settings),
-            shared,
+            lanes: consumers.into_iter().map(lane).collect(),
             settings,
+            risks,
         }
     }
 
     /// What [`crate::progress::watch`] looks at.
     pub fn progress(&self) -> Progress {
-        self.shared.progress.clone()
+        Progress(self.shared().map(|shared| shared.progress.clone()).collect())
     }
 
     /// Where what runs jobs outside of this process says how far they are, to be served at `address`:
     /// [`Context::progress_url`](crate::Context::progress_url).
     pub fn progress_routes(&self, address: SocketAddr) -> Router {
-        self.shared.reports.listen_on(address);
-        callback::routes(self.shared.held.clone(), self.shared.reports.clone())
+        let queues = self.shared().map(|shared| {
+            shared.reports.listen_on(address);
+            (shared.held.clone(), shared.reports.clone())
+        });
+        callback::routes(queues)
     }
 
     /// How Redis may lose what it holds, as far as is known.
     pub fn risks(&self) -> Warnings {
-        self.shared.risks.clone()
+        self.risks.clone()
     }
 
     /// Works until shutdown is asked for, and then ends in order: no new claims, running jobs may finish within
-    /// the grace time (the second signal ends it at once), what is left goes back to the head of the queue. An
+    /// the grace time (the second signal ends it at once), what is left goes back to the head of its queue. An
     /// outage of Redis ends nothing and holds up nothing: what cannot be given back is reaped.
     pub async fn run(self, shutdown: &Shutdown) {
+        let lanes = self.lanes.iter().map(|lane| {
+            let span = match self.lanes.len() {
+                1 => Span::none(),
+                _ => info_span!("lane", queue = lane.shared.consumer.queue().name.as_str()),
+            };
+            lane.run(&self.settings, shutdown).instrument(span)
+        });
+        // One of them is enough: they are all on one server.
+        let risks = async {
+            match self.lanes.first() {
+                Some(lane) => risks::watch(&lane.shared).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            _ = join_all(lanes) => {}
+            never = risks => match never {},
+        }
+    }
+
+    fn shared(&self) -> impl Iterator<Item = &Shared<H>> {
+        self.lanes.iter().map(|lane| &*lane.shared)
+    }
+}
+
+impl<H: Handler> Lane<H> {
+    async fn run(&self, settings: &Settings, shutdown: &Shutdown) {
         let Settings {
             lease,
             grace,
             recover_foreign,
             ..
-        } = self.settings;
+        } = *settings;
         let shared = &*self.shared;
         let work = async {
             self.claimer.claim(shutdown.requested()).await;
@@ -127,7 +175,6 @@ impl<H: Handler> Worker<H> {
             never = chores::renew(shared, lease.renew_every()) => match never {},
             never = chores::tick(shared, lease.tick_every()) => match never {},
             never = chores::sweep(shared, recover_foreign) => match never {},
-            never = risks::watch(shared) => match never {},
         }
     }
 }
@@ -163,7 +210,7 @@ mod tests {
             recover_foreign: false,
         };
         let metrics = Metrics::register(&mut telemetry::registry("test", "0"));
-        Worker::new(consumer, Sleep { duration: HOUR }, settings, metrics)
+        Worker::new(vec![consumer], Sleep { duration: HOUR }, settings, &metrics)
     }
 
     async fn wait_until(is_so: impl Fn() -> bool) {
@@ -181,7 +228,7 @@ mod tests {
         let queue = Queue::new("queue".parse().unwrap());
         let producer = Producer::new(&redis.server(), queue.clone()).unwrap();
         let worker = worker(&redis, queue);
-        let (progress, held) = (worker.progress(), worker.shared.held.clone());
+        let (progress, held) = (worker.progress(), worker.lanes[0].shared.held.clone());
         let shutdown = Shutdown::default();
         let until = shutdown.clone();
         let run = tokio::spawn(async move { worker.run(&until).await });

@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, ensure};
-use queue::{Backoff, Consumer, Identity, Lease, Nonce, Queue, Retention, Retry, Server, Terms};
+use anyhow::{Context, bail, ensure};
+use queue::{Backoff, Consumer, Identity, Lease, Nonce, Queue, QueueName, Retention, Retry, Server, Terms};
 use telemetry::{Logs, TelemetryArgs};
 
 pub use self::handler::{HandlerArgs, HandlerConfig};
@@ -21,6 +21,16 @@ use crate::Settings;
 pub struct WorkerArgs {
     #[command(flatten)]
     redis: queue::RedisArgs,
+
+    /// The names of several queues on that Redis, with commas between, in the place of --queue
+    #[arg(
+        long,
+        env = "WORKERPOOL_QUEUES",
+        value_name = "NAME,…",
+        value_delimiter = ',',
+        value_parser = queue_name
+    )]
+    queues: Vec<QueueName>,
 
     #[command(flatten)]
     telemetry: TelemetryArgs,
@@ -37,7 +47,7 @@ pub struct WorkerArgs {
     #[arg(long, env = "WORKERPOOL_POD_NAME", value_name = "NAME")]
     pod_name: Option<String>,
 
-    /// Jobs at once
+    /// Jobs at once, of all queues together
     #[arg(long, env = "WORKERPOOL_CONCURRENCY", value_name = "N", default_value_t = NonZeroU32::MIN)]
     concurrency: NonZeroU32,
 
@@ -153,8 +163,8 @@ pub struct Config {
 pub struct Access {
     /// Where Redis is.
     pub server: Server,
-    /// The queue on it.
-    pub queue: Queue,
+    /// The queues on it.
+    pub queues: Vec<Queue>,
     /// Who this worker is.
     pub identity: Identity,
     /// How jobs are held, tried again and kept.
@@ -168,6 +178,7 @@ impl WorkerArgs {
     /// With a sentence that says which setting is wrong and what it should be.
     pub fn validate(self) -> anyhow::Result<Config> {
         let (server, queue) = self.redis.resolve()?;
+        let queues = all_queues(queue, self.queues)?;
         let host = host_name();
         let ip = self.worker_ip.or_else(|| host.clone()).context(
             "who is this worker? Set WORKER_IP, or give --worker-ip: the host has no name to fall back on",
@@ -191,7 +202,7 @@ impl WorkerArgs {
             },
             access: Access {
                 server,
-                queue,
+                queues,
                 identity: Identity {
                     nonce: Nonce::fresh(),
                     pod_uid: self.pod_uid,
@@ -206,18 +217,49 @@ impl WorkerArgs {
 }
 
 impl Access {
-    /// A new connection to the queue; does not wait for Redis.
+    /// New connections to each of the queues; does not wait for Redis.
     ///
     /// # Errors
     /// For settings that cannot work.
-    pub fn consumer(&self) -> queue::Result<Consumer> {
-        Consumer::new(
-            &self.server,
-            self.queue.clone(),
-            self.identity.clone(),
-            self.terms,
-        )
+    pub fn consumers(&self) -> queue::Result<Vec<Consumer>> {
+        let consumer =
+            |queue: &Queue| Consumer::new(&self.server, queue.clone(), self.identity.clone(), self.terms);
+        self.queues.iter().map(consumer).collect()
     }
+
+    /// Whether Redis answers on a connection that is made for this.
+    ///
+    /// # Errors
+    /// Any that says why it does not.
+    pub async fn ping(&self) -> queue::Result<()> {
+        match self.consumers()?.first() {
+            Some(consumer) => consumer.ping().await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Those that are named, or the one.
+fn all_queues(one: Queue, names: Vec<QueueName>) -> anyhow::Result<Vec<Queue>> {
+    if names.is_empty() {
+        return Ok(vec![one]);
+    }
+    let twice = names
+        .iter()
+        .enumerate()
+        .find(|(nth, name)| names[..*nth].contains(name));
+    if let Some((_, name)) = twice {
+        bail!(
+            "the queue {} stands twice in --queues (WORKERPOOL_QUEUES): name each once",
+            name.as_str()
+        );
+    }
+    let queue = |name| Queue { name, ..one.clone() };
+    Ok(names.into_iter().map(queue).collect())
+}
+
+fn queue_name(text: &str) -> queue::Result<QueueName> {
+    text.trim().parse()
 }
 
 impl RetryArgs {
@@ -305,6 +347,31 @@ mod tests {
         assert!(!config.settings.recover_foreign);
         assert_eq!(config.access.identity.ip, "10.0.0.7");
         assert_eq!(config.access.terms, Terms::default());
+    }
+
+    #[test]
+    fn several_queues_take_the_place_of_the_one_and_lie_where_it_would() {
+        let names = |flags: &[&str]| {
+            let queues = validate(flags).unwrap().access.queues;
+            let names = queues.iter().map(|queue| queue.name.as_str().to_owned());
+            (names.collect::<Vec<_>>(), queues[0].queue_db)
+        };
+        assert_eq!(names(&[]), (vec!["queue".to_owned()], Queue::DEFAULT_QUEUE_DB));
+        assert_eq!(
+            names(&["--queue", "a", "--queue-db", "7"]),
+            (vec!["a".to_owned()], 7)
+        );
+        let several = ["--queues", "b, a", "--queue", "c", "--queue-db", "7"];
+        assert_eq!(names(&several), (vec!["b".to_owned(), "a".to_owned()], 7));
+    }
+
+    #[test]
+    fn queues_that_are_none_or_stand_twice_are_refused() {
+        let error = validate(&["--queues", "a,b,a"]).unwrap_err().to_string();
+        assert!(error.contains("the queue a stands twice"), "{error}");
+        for flags in [["--queues", "a,,b"], ["--queues", "a:b"], ["--queues", ""]] {
+            assert!(parse(&flags).is_err(), "{flags:?}");
+        }
     }
 
     #[test]

@@ -181,6 +181,15 @@ impl Worker {
         line["outcome"].as_str().unwrap().to_owned()
     }
 
+    /// The jobs that it has started, in their order.
+    pub(crate) fn started(&self) -> Vec<String> {
+        let log = self.log.lock().unwrap();
+        let started = log.iter().filter(|line| line["message"] == "job started");
+        started
+            .map(|line| line["job"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
     /// How often it has asked for jobs.
     pub(crate) fn claims(&self) -> u64 {
         self.metric("workerpool_worker_claim_duration_seconds_count")
@@ -262,9 +271,13 @@ pub(crate) struct View {
 
 impl View {
     pub(crate) fn of(redis: &RedisServer) -> Self {
+        Self::of_queue(redis, "queue")
+    }
+
+    pub(crate) fn of_queue(redis: &RedisServer, queue: &str) -> Self {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let guard = runtime.enter();
-        let (server, queue) = (redis.server(), Queue::new("queue".parse().unwrap()));
+        let (server, queue) = (redis.server(), Queue::new(queue.parse().unwrap()));
         let producer = Producer::new(&server, queue.clone()).unwrap();
         let drainer = Drainer::new(&server).unwrap();
         drop(guard);
@@ -338,6 +351,17 @@ impl View {
             .unwrap()
     }
 
+    /// Waits until so many clients block in Redis.
+    #[track_caller]
+    pub(crate) fn wait_for_blocked(&self, count: usize) {
+        let mut connection = self.db(0);
+        let wanted = format!("blocked_clients:{count}\r");
+        wait_until(&wanted, || {
+            let info: String = redis::cmd("INFO").arg("clients").query(&mut connection).unwrap();
+            info.contains(&wanted)
+        });
+    }
+
     /// How often scripts have been called since Redis started.
     pub(crate) fn script_calls(&self) -> u64 {
         let info: String = redis::cmd("INFO")
@@ -387,7 +411,8 @@ impl View {
 
     /// What waits in the list, head first. The ids are found in their pickles by their length.
     pub(crate) fn waiting(&self) -> Vec<String> {
-        let items: Vec<Vec<u8>> = self.db(2).lrange("hotqueue:queue", 0, -1).unwrap();
+        let list = format!("hotqueue:{}", self.queue.name.as_str());
+        let items: Vec<Vec<u8>> = self.db(2).lrange(list, 0, -1).unwrap();
         let id = |item: Vec<u8>| {
             let text = String::from_utf8_lossy(&item).into_owned();
             let start = text.find('-').unwrap() - 8;

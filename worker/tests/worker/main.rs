@@ -15,6 +15,7 @@ mod lossy;
 mod outages;
 mod processes;
 mod progress;
+mod queues;
 mod scripted;
 mod shutdown;
 #[allow(dead_code)] // Its `main` is for who tries it.
