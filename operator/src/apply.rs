@@ -11,7 +11,7 @@ use kube::{
     Api, ResourceExt,
     api::{DynamicObject, Patch, PatchParams},
 };
-use queue::{Mark, Queue};
+use queue::Mark;
 use scaling::{Decision, Mode};
 use serde_json::json;
 
@@ -68,8 +68,7 @@ pub async fn apply(
         return Ok(Applied::default());
     }
     if pool.spec.scale_target_ref.is_none()
-        && let Some(queue) = observed.source.own().next()
-        && let Some(applied) = apply_deployment(pool, queue, ctx, state, observed, decision).await?
+        && let Some(applied) = apply_deployment(pool, ctx, state, observed, decision).await?
     {
         return Ok(applied);
     }
@@ -90,13 +89,12 @@ pub async fn apply(
 /// the API server would make it 1.
 async fn apply_deployment(
     pool: &WorkerPool,
-    queue: &Queue,
     ctx: &Context,
     state: &mut PoolState,
     observed: &Observed,
     decision: &Decision,
 ) -> Result<Option<Applied>, Error> {
-    let wanted = wanted(pool, queue, ctx, state, observed);
+    let wanted = wanted(pool, ctx, state, observed);
     let found = observed.deployment.as_deref();
     if plan_deployment(wanted, found) == Plan::Keep {
         return Ok(None);
@@ -136,7 +134,6 @@ async fn apply_deployment(
 
 fn wanted<'a>(
     pool: &WorkerPool,
-    queue: &Queue,
     ctx: &Context,
     state: &'a mut PoolState,
     observed: &Observed,
@@ -155,7 +152,7 @@ fn wanted<'a>(
             Inputs {
                 image: &ctx.worker_image,
                 server: &source.server,
-                queue,
+                queues: &source.own().cloned().collect::<Vec<_>>(),
             },
         ),
     };

@@ -14,7 +14,7 @@ const AGGREGATED: &str = "workerpool.dev/aggregate-to-operator";
 /// Why a pool is not served as it is. Nothing is changed for it, and it is looked at again from time to time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It names several queues, or one of another system, which the stock worker does not serve.
+    /// It names a queue of another system, which the stock worker does not serve.
     NeedsScaleTarget,
     /// Another pool, an older one, has the queue.
     QueueTaken {
@@ -125,8 +125,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NeedsScaleTarget => f.write_str(
-                "several queues, and those with a source, need workers of your own: name their Deployment in scaleTargetRef, \
-                 or make a pool for each queue",
+                "queues with a source need workers of your own: name their Deployment in scaleTargetRef",
             ),
             Self::QueueTaken { by } => write!(f, "the older pool {by} follows this queue already"),
             Self::TargetTaken { by, target } => write!(f, "the older pool {by} scales the {target} already"),

@@ -62,7 +62,7 @@ fn within(pool: &WorkerPool, mut address: Address) -> Address {
 /// [`Refusal::NeedsScaleTarget`], and [`Refusal::Settings`] for a name that is none.
 pub fn queues(pool: &WorkerPool) -> Result<Vec<Subject>, Refusal> {
     let subjects = subjects(&pool.spec)?;
-    let served_by_stock_workers = subjects.len() == 1 && subjects.iter().all(|one| one.own().is_some());
+    let served_by_stock_workers = subjects.iter().all(|one| one.own().is_some());
     if pool.spec.scale_target_ref.is_none() && !served_by_stock_workers {
         return Err(Refusal::NeedsScaleTarget);
     }

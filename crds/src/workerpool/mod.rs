@@ -117,8 +117,8 @@ use worker::WorkerSpec;
         "fieldPath": ".template.spec.containers",
     },
     {
-        "rule": "has(self.scaleTargetRef) || (self.queues.size() <= 1 && self.queues.all(q, !has(q.source)))",
-        "message": "several queues, and those with a source, need workers of your own: name their Deployment in scaleTargetRef; the stock worker takes from one queue",
+        "rule": "has(self.scaleTargetRef) || self.queues.all(q, !has(q.source))",
+        "message": "queues with a source need workers of your own: name their Deployment in scaleTargetRef",
         "fieldPath": ".queues",
     },
     {
@@ -142,8 +142,7 @@ pub struct WorkerPoolSpec {
     #[serde(default)]
     pub redis: RedisSpec,
 
-    /// The queues that the workers take jobs from. Their names are immutable. Several, and those with a source, need a
-    /// scaleTargetRef.
+    /// The queues that the workers take jobs from. Their names are immutable. Those with a source need a scaleTargetRef.
     #[serde(default = "queues::default_queues")]
     #[schemars(
         length(min = 1, max = 8),

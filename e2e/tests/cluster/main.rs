@@ -18,5 +18,6 @@ mod redis_gone;
 mod refused;
 mod scale_down;
 mod secret;
+mod several;
 mod shown;
 mod targets;

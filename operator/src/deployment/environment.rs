@@ -2,7 +2,7 @@
 
 use crds::{WorkerPool, handler::Handler, redis::SecretRef, worker::WorkerSpec};
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, SecretKeySelector};
-use queue::{Address, Server, Tls};
+use queue::{Address, Queue, Server, Tls};
 use serde_json::json;
 
 use super::{Inputs, ending::Ending};
@@ -12,13 +12,11 @@ pub(super) const TLS_DIRECTORY: &str = "/var/run/workerpool/redis-tls";
 
 /// The settings of `workerpool-worker`, and the original's two variables.
 pub(super) fn environment(pool: &WorkerPool, inputs: Inputs<'_>, ending: Ending) -> Vec<EnvVar> {
-    let Inputs { server, queue, .. } = inputs;
+    let Inputs { server, queues, .. } = inputs;
     let mut env = where_redis_is(server);
+    env.push(field("WORKER_IP", "status.podIP"));
+    env.extend(which_queues(queues));
     env.extend([
-        field("WORKER_IP", "status.podIP"),
-        value("WORKERPOOL_QUEUE", queue.name.as_str()),
-        value("WORKERPOOL_QUEUE_DB", queue.queue_db.to_string()),
-        value("WORKERPOOL_JOBS_DB", queue.jobs_db.to_string()),
         value("WORKERPOOL_GRACE_SECONDS", ending.drain.to_string()),
         field("WORKERPOOL_POD_UID", "metadata.uid"),
         field("WORKERPOOL_POD_NAME", "metadata.name"),
@@ -57,6 +55,24 @@ fn where_redis_is(server: &Server) -> Vec<EnvVar> {
         value("WORKERPOOL_REDIS_SENTINELS", addresses.join(",")),
         value("WORKERPOOL_REDIS_MASTER_NAME", &sentinel.master),
     ]
+}
+
+/// The first queue, and all of them where there are several: programs that know but one take from that. They are all in the
+/// same databases.
+fn which_queues(queues: &[Queue]) -> Vec<EnvVar> {
+    let Some(first) = queues.first() else {
+        return Vec::new();
+    };
+    let mut env = vec![
+        value("WORKERPOOL_QUEUE", first.name.as_str()),
+        value("WORKERPOOL_QUEUE_DB", first.queue_db.to_string()),
+        value("WORKERPOOL_JOBS_DB", first.jobs_db.to_string()),
+    ];
+    if queues.len() > 1 {
+        let names: Vec<_> = queues.iter().map(|queue| queue.name.as_str()).collect();
+        env.push(value("WORKERPOOL_QUEUES", names.join(",")));
+    }
+    env
 }
 
 /// What `spec.worker` says, each setting under its own name.

@@ -39,8 +39,8 @@ pub struct Inputs<'a> {
     pub image: &'a str,
     /// Where the pool's Redis is.
     pub server: &'a Server,
-    /// Which queue there.
-    pub queue: &'a Queue,
+    /// Which queues there.
+    pub queues: &'a [Queue],
 }
 
 /// The Deployment, without a count, and with the hash of everything in it as annotation.

@@ -20,11 +20,18 @@ fn built(spec: serde_json::Value) -> serde_json::Value {
 }
 
 fn built_for(pool: &WorkerPool, server: &Server) -> serde_json::Value {
-    let queue = Queue::new("queue".parse().unwrap());
+    built_over(pool, server, &["queue"])
+}
+
+fn built_over(pool: &WorkerPool, server: &Server, queues: &[&str]) -> serde_json::Value {
+    let queues: Vec<_> = queues
+        .iter()
+        .map(|queue| Queue::new(queue.parse().unwrap()))
+        .collect();
     let inputs = Inputs {
         image: "workerpool:1",
         server,
-        queue: &queue,
+        queues: &queues,
     };
     serde_json::to_value(build_deployment(pool, inputs)).unwrap()
 }
@@ -80,6 +87,22 @@ fn empty_spec_makes_the_stock_worker_owned_by_its_pool() {
         env(&deployment, "WORKERPOOL_POD_UID")["valueFrom"]["fieldRef"]["fieldPath"],
         "metadata.uid"
     );
+}
+
+#[test]
+fn all_queues_are_named_where_there_are_several_and_only_there() {
+    let pool = pool(json!({}));
+    let server = crate::source::place(&pool).unwrap();
+    let one = built_over(&pool, &server, &["a"]);
+    let several = built_over(&pool, &server, &["a", "b"]);
+    for deployment in [&one, &several] {
+        assert_eq!(env(deployment, "WORKERPOOL_QUEUE")["value"], "a");
+        assert_eq!(env(deployment, "WORKERPOOL_QUEUE_DB")["value"], "2");
+        assert_eq!(env(deployment, "WORKERPOOL_JOBS_DB")["value"], "3");
+    }
+    assert_eq!(env(&several, "WORKERPOOL_QUEUES")["value"], "a,b");
+    // Else every Deployment of before would be rolled out anew.
+    assert_eq!(env(&one, "WORKERPOOL_QUEUES"), json!(null));
 }
 
 #[test]
@@ -196,14 +219,14 @@ fn sentinels_reach_the_pods_in_the_place_of_an_address() {
 #[test]
 fn deployment_is_applied_again_only_when_something_in_it_changed() {
     let server = Server::new("redis:6379".parse().unwrap());
-    let queue = Queue::new("queue".parse().unwrap());
+    let queues = [Queue::new("queue".parse().unwrap())];
     let build = |image, spec| {
         build_deployment(
             &pool(spec),
             Inputs {
                 image,
                 server: &server,
-                queue: &queue,
+                queues: &queues,
             },
         )
     };

@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use super::world::World;
+use super::world::{World, pod, replica_set};
 
 const SCALE: &str = "/deployments/web/scale";
 
@@ -163,12 +163,66 @@ async fn queue_that_cannot_be_read_is_named_and_the_other_may_raise_the_count_bu
     assert_eq!(call.body["spec"]["replicas"], 3);
 }
 
+/// A pool of its own pods over two queues of workerpool's own.
+fn of_its_own(window: Value) -> Value {
+    json!({"queues": [{"name": "a"}, {"name": "b"}], "scaling": window})
+}
+
 #[tokio::test]
-async fn several_queues_without_a_target_are_refused_in_a_sentence() {
-    for queues in [
-        json!([{"name": "a"}, {"name": "b"}]),
-        json!([{"name": "mails", "source": {"waiting": [{"key": "rq:queue:mails"}]}}]),
-    ] {
+async fn pool_of_its_own_pods_over_several_queues_makes_workers_that_take_from_all() {
+    let world = World::with_pool(of_its_own(json!({})));
+    world.push_to("b", 7).await;
+    let mut world = world.settled().await;
+    let call = world.reconcile_until(&Method::PATCH, "/deployments/hw7").await;
+    assert_eq!(
+        call.body["spec"]["replicas"], 2,
+        "7 jobs, of which 5 make a replica"
+    );
+    let env = &call.body["spec"]["template"]["spec"]["containers"][0]["env"];
+    let value = |name: &str| {
+        let mut env = env.as_array().unwrap().iter();
+        env.find(|env| env["name"] == name).unwrap()["value"].clone()
+    };
+    assert_eq!(value("WORKERPOOL_QUEUES"), "a,b");
+    assert_eq!(value("WORKERPOOL_QUEUE"), "a");
+    let status = status(&mut world).await;
+    assert_eq!(condition(&status, "Accepted")["status"], "True");
+}
+
+#[tokio::test]
+async fn pod_that_is_busy_with_a_job_of_any_queue_stays() {
+    let world = World::with_pool(of_its_own(
+        json!({"behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}}),
+    ));
+    let world = world.deployed(2);
+    world.push_to("b", 1).await;
+    // The idle one first, so that nothing but its job keeps the other.
+    world
+        .api
+        .hold(vec![replica_set("set", 2)], vec![pod("busy"), pod("idle")]);
+    let _workers = [
+        world.busy_on("a", "busy", 0).await,
+        world.busy_on("b", "busy", 1).await,
+        world.busy_on("a", "idle", 0).await,
+        world.busy_on("b", "idle", 0).await,
+    ];
+    let mut world = world.settled().await;
+    let scale = world
+        .reconcile_until(&Method::PATCH, "/deployments/hw7/scale")
+        .await;
+    assert_eq!(scale.body["spec"]["replicas"], 1);
+    let calls = world.api.summary();
+    let preferred: Vec<_> = calls
+        .iter()
+        .filter(|call| call.starts_with("PATCH") && (call.contains("busy") || call.contains("idle")))
+        .collect();
+    assert_eq!(preferred, ["PATCH pods/idle"], "{calls:?}");
+}
+
+#[tokio::test]
+async fn queue_with_a_source_is_refused_without_a_target_in_a_sentence() {
+    let source = json!({"name": "mails", "source": {"waiting": [{"key": "rq:queue:mails"}]}});
+    for queues in [json!([source]), json!([{"name": "a"}, source])] {
         let world = World::with_pool(json!({"queues": queues}));
         world.reconcile().await.unwrap();
         let status = world.api.only(&Method::PATCH, "/hw7/status").body["status"].clone();

@@ -119,10 +119,11 @@ impl World {
     pub(crate) fn deploy(&mut self, replicas: u32) {
         let server = source::place(&self.pool).unwrap();
         let queues = source::queues(&self.pool).unwrap();
+        let queues: Vec<_> = queues.iter().filter_map(|queue| queue.own().cloned()).collect();
         let inputs = Inputs {
             image: IMAGE,
             server: &server,
-            queue: queues[0].own().unwrap(),
+            queues: &queues,
         };
         let mut deployment = serde_json::to_value(build_deployment(&self.pool, inputs)).unwrap();
         deployment["metadata"]["uid"] = json!("deployment");
@@ -160,6 +161,11 @@ impl World {
 
     /// Jobs by a foreign program.
     pub(crate) async fn push(&self, count: usize) {
+        self.push_to("queue", count).await;
+    }
+
+    /// The same, into this queue.
+    pub(crate) async fn push_to(&self, queue: &str, count: usize) {
         let client = redis::Client::open(("127.0.0.1", self.redis.port())).unwrap();
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
         let ids: Vec<_> = (0..count)
@@ -176,12 +182,17 @@ impl World {
             ]);
         }
         pipeline.cmd("SELECT").arg(2).ignore();
-        pipeline.cmd("RPUSH").arg("hotqueue:queue").arg(&ids);
+        pipeline.cmd("RPUSH").arg(format!("hotqueue:{queue}")).arg(&ids);
         pipeline.query_async::<()>(&mut connection).await.unwrap();
     }
 
     /// A worker in the pod with this UID takes as many jobs.
     pub(crate) async fn busy(&self, pod: &str, jobs: usize) -> Consumer {
+        self.busy_on("queue", pod, jobs).await
+    }
+
+    /// The same, of this queue.
+    pub(crate) async fn busy_on(&self, queue: &str, pod: &str, jobs: usize) -> Consumer {
         let identity = Identity {
             nonce: Nonce::fresh(),
             pod_uid: Some(pod.to_owned()),
@@ -189,7 +200,7 @@ impl World {
             ip: "10.0.0.1".to_owned(),
             host: None,
         };
-        let queue = Queue::new("queue".parse().unwrap());
+        let queue = Queue::new(queue.parse().unwrap());
         let consumer = Consumer::new(&self.redis.server(), queue, identity, Terms::default()).unwrap();
         consumer.beat().await.unwrap();
         let claims = consumer.claim(&Nonce::fresh(), jobs).await.unwrap();
