@@ -57,5 +57,5 @@ pub use payload::Payload;
 pub use producer::Producer;
 pub use results::{JobResult, ResultHead, ResultLook};
 pub use risks::Risk;
-pub use server::{Address, Queue, QueueName, Secret, Sentinel, Server, Tls, TlsIdentity};
+pub use server::{Address, Cluster, Queue, QueueName, Secret, Sentinel, Server, Tls, TlsIdentity};
 pub use state::{JobState, Progress};

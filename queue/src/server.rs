@@ -19,6 +19,9 @@ pub struct Server {
     pub tls: Option<Tls>,
     /// Who knows where the master is, if it may move.
     pub sentinel: Option<Sentinel>,
+    /// Who knows which node has which key, if it is a Redis Cluster. Only [`Observer`](crate::Observer)s of other systems'
+    /// queues can use one. Excludes `sentinel`.
+    pub cluster: Option<Cluster>,
 }
 
 impl Server {
@@ -30,6 +33,7 @@ impl Server {
             password: None,
             tls: None,
             sentinel: None,
+            cluster: None,
         }
     }
 
@@ -48,14 +52,38 @@ impl Server {
             ..Self::new(address)
         })
     }
+
+    /// The cluster of these nodes, without login and without TLS.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if no node is named.
+    pub fn in_cluster(cluster: Cluster) -> Result<Self> {
+        let address = cluster.addresses.first().cloned().ok_or_else(|| {
+            Error::Config("a Redis Cluster needs the address of at least one node".to_owned())
+        })?;
+        Ok(Self {
+            cluster: Some(cluster),
+            ..Self::new(address)
+        })
+    }
+
+    /// One node of the cluster, with the same login and TLS.
+    pub(crate) fn node(&self, address: &Address) -> Self {
+        Self {
+            address: address.clone(),
+            cluster: None,
+            ..self.clone()
+        }
+    }
 }
 
 /// The address, or the master's name and who knows it.
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.sentinel {
-            None => self.address.fmt(f),
-            Some(sentinel) => write!(f, "Sentinel's master {:?}", sentinel.master),
+        match (&self.sentinel, &self.cluster) {
+            (Some(sentinel), _) => write!(f, "Sentinel's master {:?}", sentinel.master),
+            (None, Some(_)) => write!(f, "the Redis Cluster of {}", self.address),
+            (None, None) => self.address.fmt(f),
         }
     }
 }
@@ -71,6 +99,14 @@ pub struct Sentinel {
     pub username: Option<String>,
     /// The password on the sentinels, if one is needed.
     pub password: Option<Secret>,
+}
+
+/// Redis Cluster: each key is on one of several masters, by the slot that its name (or the part of it in braces) falls into;
+/// slots move from one master to another, and a replica takes a dead master's place.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Cluster {
+    /// Where nodes listen: one that answers is enough, as each knows the others.
+    pub addresses: Vec<Address>,
 }
 
 /// Host and port. Parsed from `host`, `host:port`, `[v6]:port`; the port defaults to 6379.

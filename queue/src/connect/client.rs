@@ -5,7 +5,7 @@ use redis::{
     RedisConnectionInfo, RedisError, TlsCertificates, io::tcp::TcpSettings,
 };
 
-use crate::{Address, Error, Result, Secret, Tls};
+use crate::{Address, Error, Result, Secret, Server, Tls};
 
 /// Who logs in, and on what.
 #[derive(Debug, Clone)]
@@ -18,6 +18,17 @@ pub(super) struct Login {
 }
 
 impl Login {
+    /// As the server asks for it.
+    pub(super) fn to(server: &Server, db: u32, protocol: ProtocolVersion) -> Self {
+        Self {
+            username: server.username.clone(),
+            password: server.password.clone(),
+            tls: server.tls.clone(),
+            db,
+            protocol,
+        }
+    }
+
     /// Connects nothing yet.
     pub(super) fn client(&self, address: &Address) -> Result<Client> {
         self.build(address).map_err(|err| Error::Tls {
@@ -26,7 +37,7 @@ impl Login {
         })
     }
 
-    fn build(&self, address: &Address) -> Result<Client, RedisError> {
+    pub(super) fn build(&self, address: &Address) -> Result<Client, RedisError> {
         let (host, port) = (address.host.clone(), address.port);
         let Some(tls) = &self.tls else {
             return Client::open(self.connection_info(ConnectionAddr::Tcp(host, port))?);

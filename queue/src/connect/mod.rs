@@ -5,9 +5,11 @@
 //! `CLIENT TRACKING`; it knows no Sentinel; and a new connection may lead to another server, which has to be looked at
 //! again.
 //!
-//! `pace` says when the next connection may be made, `sentinels` to whom, `handshake` what is asked first.
+//! `pace` says when the next connection may be made, `sentinels` to whom, `handshake` what is asked first. `cluster` asks which
+//! node has a key.
 
 mod client;
+mod cluster;
 mod handshake;
 mod opinions;
 mod pace;
@@ -26,18 +28,21 @@ use redis::{
 };
 use tokio::task::JoinHandle;
 
-pub(crate) use self::handshake::field;
 use self::{
     client::Login,
     handshake::{Introduction, check_role, start_tracking},
     sentinels::Sentinels,
     slot::Slot,
 };
+pub(crate) use self::{
+    cluster::{Nodes, named},
+    handshake::field,
+};
 use crate::{
     Address, Error, Result, Server,
     error::During,
     keys::Keys,
-    observer::Dirty,
+    observer::Ear,
     scripts::{self, Script, Step},
 };
 
@@ -48,6 +53,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// below what somebody waits for.
 pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Why a queue of ours is not in a cluster.
+pub(crate) const NO_CLUSTER: &str = "a queue of workerpool's own cannot be in a Redis Cluster: it is kept in two databases, and \
+     by scripts over keys of many slots";
+
 /// A connection to one server, shared by everybody who holds it.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -56,7 +65,7 @@ pub(crate) struct Link {
     target: Target,
     patience: Duration,
     /// What is told of changes; set on the observer's connection only.
-    dirty: Option<Arc<Dirty>>,
+    ear: Option<Arc<Ear>>,
     slot: Arc<Slot>,
     /// Held by the one who connects.
     connecting: tokio::sync::Mutex<()>,
@@ -107,22 +116,20 @@ impl Link {
     }
 
     /// A link on which the server tells of changes.
-    pub(crate) fn tracking(server: &Server, dirty: Arc<Dirty>) -> Result<Self> {
-        Self::with(server, 0, RESPONSE_TIMEOUT, Some(dirty))
+    pub(crate) fn tracking(server: &Server, ear: Arc<Ear>) -> Result<Self> {
+        Self::with(server, 0, RESPONSE_TIMEOUT, Some(ear))
     }
 
-    fn with(server: &Server, db: u32, patience: Duration, dirty: Option<Arc<Dirty>>) -> Result<Self> {
-        let login = Login {
-            username: server.username.clone(),
-            password: server.password.clone(),
-            tls: server.tls.clone(),
-            db,
-            protocol: if dirty.is_some() {
-                ProtocolVersion::RESP3
-            } else {
-                ProtocolVersion::RESP2
-            },
+    fn with(server: &Server, db: u32, patience: Duration, ear: Option<Arc<Ear>>) -> Result<Self> {
+        if server.cluster.is_some() {
+            return Err(Error::Config(NO_CLUSTER.to_owned()));
+        }
+        let protocol = if ear.is_some() {
+            ProtocolVersion::RESP3
+        } else {
+            ProtocolVersion::RESP2
         };
+        let login = Login::to(server, db, protocol);
         let target = match &server.sentinel {
             None => Target::Address(Box::new(login.client(&server.address)?)),
             Some(sentinel) => Target::Master(Arc::new(Sentinels::new(sentinel, server)?)),
@@ -132,7 +139,7 @@ impl Link {
             login,
             target,
             patience,
-            dirty,
+            ear,
             slot: Arc::default(),
             connecting: tokio::sync::Mutex::default(),
         })
@@ -218,7 +225,7 @@ impl Link {
     }
 
     fn give_up_because(&self, generation: u64, err: &Error) {
-        give_up(&self.slot, self.dirty.as_deref(), generation, err);
+        give_up(&self.slot, self.ear.as_deref(), generation, err);
     }
 
     /// The connection; made if there is none. While none may be made, the last failure at once.
@@ -235,9 +242,9 @@ impl Link {
         }
         let live = self.connect().await.inspect_err(|err| self.slot.failed(err))?;
         self.slot.put(live.clone());
-        if let Some(dirty) = &self.dirty {
+        if let Some(ear) = &self.ear {
             // Whatever changed meanwhile, nobody told us.
-            dirty.mark_all();
+            ear.mark_all();
         }
         Ok(live)
     }
@@ -262,10 +269,7 @@ impl Link {
     /// off from all but us, and what it still takes will be lost.
     fn listen_for_another(&self, live: Live, sentinels: &Arc<Sentinels>, master: Address) -> Live {
         let (generation, address) = (live.generation, live.address.to_string());
-        let (slot, dirty) = (
-            Arc::downgrade(&self.slot),
-            self.dirty.as_ref().map(Arc::downgrade),
-        );
+        let (slot, ear) = (Arc::downgrade(&self.slot), self.ear.as_ref().map(Arc::downgrade));
         let sentinels = Arc::clone(sentinels);
         let listener = tokio::spawn(async move {
             sentinels.until_switched(&master).await;
@@ -275,8 +279,8 @@ impl Link {
                 role: "master that Sentinel has replaced".to_owned(),
             };
             if let Some(slot) = slot.upgrade() {
-                let dirty = dirty.as_ref().and_then(Weak::upgrade);
-                give_up(&slot, dirty.as_deref(), generation, &replaced);
+                let ear = ear.as_ref().and_then(Weak::upgrade);
+                give_up(&slot, ear.as_deref(), generation, &replaced);
             }
         });
         Live {
@@ -294,9 +298,9 @@ impl Link {
         let mut config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(self.patience));
-        if let Some(dirty) = self.dirty.clone() {
+        if let Some(ear) = self.ear.clone() {
             config = config.set_push_sender(move |push| {
-                dirty.hear(push);
+                ear.hear(push);
                 Ok::<(), redis::aio::SendError>(())
             });
         }
@@ -308,7 +312,7 @@ impl Link {
             if let Err(unfit) = Introduction::ask(&mut connection).await?.check(address) {
                 return Ok(Err(unfit));
             }
-            let tracked = self.dirty.is_some() && start_tracking(&mut connection).await?;
+            let tracked = self.ear.is_some() && start_tracking(&mut connection).await?;
             Ok::<_, RedisError>(Ok((connection, tracked)))
         };
         // The timeout of redis-rs ends with the login; a server may fall silent after that too.
@@ -343,11 +347,11 @@ impl Link {
 }
 
 /// Takes a connection out of its slot, and tells the observer, which makes the next one at once.
-fn give_up(slot: &Slot, dirty: Option<&Dirty>, generation: u64, because: &Error) {
+fn give_up(slot: &Slot, ear: Option<&Ear>, generation: u64, because: &Error) {
     if slot.give_up(generation, because)
-        && let Some(dirty) = dirty
+        && let Some(ear) = ear
     {
-        dirty.connection_ended();
+        ear.connection_ended();
     }
 }
 

@@ -215,23 +215,32 @@ fn config() -> AsyncConnectionConfig {
 }
 
 async fn within_patience<T>(address: &str, call: impl Future<Output = Result<T, RedisError>>) -> Result<T> {
+    within(PATIENCE, address, call)
+        .await
+        .map_err(|failed| match failed {
+            // Or it would be looked for at the server.
+            Error::Auth(text) => Error::Auth(format!("by Sentinel at {address}: {text}")),
+            Error::Denied(text) => Error::Denied(format!("by Sentinel at {address}: {text}")),
+            failed => failed,
+        })
+}
+
+/// Connects and asks, no longer than that.
+pub(super) async fn within<T>(
+    patience: Duration,
+    address: &str,
+    call: impl Future<Output = Result<T, RedisError>>,
+) -> Result<T> {
     let during = During {
         address,
         connecting: true,
-        patience: PATIENCE,
+        patience,
     };
-    let failed = match tokio::time::timeout(PATIENCE, call).await {
-        Ok(Ok(answer)) => return Ok(answer),
-        Ok(Err(err)) => Error::from_redis(&err, during),
-        Err(_) => Error::Timeout {
+    match tokio::time::timeout(patience, call).await {
+        Ok(answer) => answer.map_err(|err| Error::from_redis(&err, during)),
+        Err(_) => Err(Error::Timeout {
             address: address.to_owned(),
-            after: PATIENCE,
-        },
-    };
-    Err(match failed {
-        // Or it would be looked for at the server.
-        Error::Auth(text) => Error::Auth(format!("by Sentinel at {address}: {text}")),
-        Error::Denied(text) => Error::Denied(format!("by Sentinel at {address}: {text}")),
-        failed => failed,
-    })
+            after: patience,
+        }),
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{error::Error as _, io, sync::Arc, time::Duration};
 
-use redis::{ErrorKind, RedisError};
+use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::Error;
 
@@ -27,6 +27,13 @@ impl Error {
         if err.kind() == ErrorKind::RESP3NotSupported {
             return Self::TooOld {
                 found: "without RESP3".to_owned(),
+            };
+        }
+        if let Some((to, _slot)) = err.redirect_node() {
+            return Self::Redirected {
+                address: during.address.to_owned(),
+                to: to.to_owned(),
+                asking: err.kind() == ErrorKind::Server(ServerErrorKind::Ask),
             };
         }
         // A transaction that was refused tells why for each command.
@@ -93,6 +100,8 @@ impl Error {
             "NOPERM" | "DENIED" => Self::Denied(text),
             "NOREPLICAS" | "MISCONF" => Self::WritesRefused(text),
             "LOADING" => Self::Loading,
+            "CROSSSLOT" => Self::CrossSlot,
+            "CLUSTERDOWN" | "TRYAGAIN" => Self::SlotUnavailable(text),
             "NOAUTH" | "WRONGPASS" => Self::Auth(text),
             // While it logs in and selects its database, redis-rs keeps the text and loses the code.
             _ if detail.contains("Authentication required") => Self::Auth(text),

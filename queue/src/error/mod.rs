@@ -104,6 +104,28 @@ pub enum Error {
     /// A key that the queue uses holds something of another type (`WRONGTYPE`).
     #[error("a key of the queue holds something else: {0}")]
     WrongType(String),
+    /// The keys are on another node of a Redis Cluster (`MOVED`), or about to be (`ASK`).
+    #[error(
+        "Redis at {address} is a node of a Redis Cluster, and the keys are at {to}: name its nodes as a cluster, not as an address"
+    )]
+    Redirected {
+        /// Who said so.
+        address: String,
+        /// `host:port`, as the node says it.
+        to: String,
+        /// Whether only for this once, while the slot moves (`ASK`).
+        asking: bool,
+    },
+    /// The keys of one queue are in different slots of a Redis Cluster (`CROSSSLOT`).
+    #[error(
+        "the keys of this queue are in different slots of the Redis Cluster: have them share a part in braces, as \
+         asynq:{{mails}}:pending and asynq:{{mails}}:active do, or name one key for each queue"
+    )]
+    CrossSlot,
+    /// A Redis Cluster cannot serve the keys now: a master is gone and no replica in its place yet (`CLUSTERDOWN`), or the
+    /// slot is moving and some of the keys are here, some there (`TRYAGAIN`).
+    #[error("the Redis Cluster cannot serve the queue's keys now: {0}")]
+    SlotUnavailable(String),
     /// A job with the same id but other contents exists already.
     #[error("job {0} exists already with other contents")]
     Conflict(String),
@@ -164,6 +186,9 @@ impl Error {
             Self::Loading => "loading",
             Self::WritesRefused(_) => "writes_refused",
             Self::WrongType(_) => "wrong_type",
+            Self::Redirected { .. } => "redirected",
+            Self::CrossSlot => "cross_slot",
+            Self::SlotUnavailable(_) => "slot_unavailable",
             Self::Conflict(_) => "conflict",
             Self::KeyReused(_) => "key_reused",
             Self::TooLarge { .. } => "too_large",

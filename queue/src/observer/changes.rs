@@ -67,10 +67,50 @@ impl Changes {
 
 /// What changed, and whose keys are whose.
 #[derive(Debug, Default)]
-pub(crate) struct Dirty {
+pub(super) struct Dirty {
     state: Mutex<State>,
+}
+
+/// What one connection tells of changes; several may tell the same [`Dirty`].
+#[derive(Debug)]
+pub(crate) struct Ear {
+    dirty: Arc<Dirty>,
     /// Told when the connection has ended.
     lost: Notify,
+}
+
+impl Ear {
+    pub(super) fn new(dirty: Arc<Dirty>) -> Self {
+        Self {
+            dirty,
+            lost: Notify::new(),
+        }
+    }
+
+    /// Takes a push in. Called by the connection's task: it must not block.
+    pub(crate) fn hear(&self, push: PushInfo) {
+        match (push.kind, push.data.into_iter().next()) {
+            (PushKind::Invalidate, Some(Value::Array(keys))) => self.dirty.mark_owners(&keys),
+            // A flush, of any database, disarms everything.
+            (PushKind::Invalidate, _) => self.dirty.mark_all(),
+            (PushKind::Disconnection, _) => self.connection_ended(),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn mark_all(&self) {
+        self.dirty.mark_all();
+    }
+
+    /// An end of the connection disarms everything too; but until there is a new one, nothing can be read.
+    pub(crate) fn connection_ended(&self) {
+        self.lost.notify_one();
+    }
+
+    /// Waits until the connection has ended.
+    pub(super) async fn lost(&self) {
+        self.lost.notified().await;
+    }
 }
 
 #[derive(Debug, Default)]
@@ -112,17 +152,6 @@ impl Dirty {
         }
     }
 
-    /// Takes a push in. Called by the connection's task: it must not block.
-    pub(crate) fn hear(&self, push: PushInfo) {
-        match (push.kind, push.data.into_iter().next()) {
-            (PushKind::Invalidate, Some(Value::Array(keys))) => self.mark_owners(&keys),
-            // A flush, of any database, disarms everything.
-            (PushKind::Invalidate, _) => self.mark_all(),
-            (PushKind::Disconnection, _) => self.connection_ended(),
-            _ => {}
-        }
-    }
-
     fn mark_owners(&self, keys: &[Value]) {
         let mut state = self.state();
         let State { subjects, owners, .. } = &mut *state;
@@ -134,20 +163,10 @@ impl Dirty {
         wake(&mut state);
     }
 
-    pub(crate) fn mark_all(&self) {
+    pub(super) fn mark_all(&self) {
         let mut state = self.state();
         state.all = true;
         wake(&mut state);
-    }
-
-    /// An end of the connection disarms everything too; but until there is a new one, nothing can be read.
-    pub(crate) fn connection_ended(&self) {
-        self.lost.notify_one();
-    }
-
-    /// Waits until the connection has ended.
-    pub(super) async fn lost(&self) {
-        self.lost.notified().await;
     }
 
     /// Lets a waiting [`Changes`] look again.

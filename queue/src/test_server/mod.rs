@@ -10,11 +10,13 @@
 //!
 //! let replica = RedisServer::builder().replica_of(&durable).start()?;
 //! let trio = Sentinels::start()?; // a master, two replicas, three sentinels
+//! let cluster = RedisCluster::start()?; // three masters, a replica of the first
 //! ```
 //!
 //! `redis-server` is looked for on the PATH; `WORKERPOOL_REDIS_SERVER` names another.
 
 mod certificates;
+mod cluster;
 mod installed;
 mod process;
 mod sentinels;
@@ -24,6 +26,7 @@ use std::{ffi::OsString, io, net::Ipv4Addr, path::Path};
 use self::process::Process;
 pub use self::{
     certificates::Certificates,
+    cluster::RedisCluster,
     installed::{cache, python},
     sentinels::Sentinels,
 };

@@ -6,6 +6,7 @@
 mod atomicity;
 mod cancelling;
 mod claiming;
+mod clustered;
 mod common;
 mod dying;
 mod encrypted;
