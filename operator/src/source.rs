@@ -9,7 +9,9 @@ use crds::{
 };
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{Api, Client, ResourceExt};
-use queue::{Address, ForeignKey, ForeignQueue, KeyKind, Queue, Sentinel, Server, Subject, Tls, TlsIdentity};
+use queue::{
+    Address, Cluster, ForeignKey, ForeignQueue, KeyKind, Queue, Sentinel, Server, Subject, Tls, TlsIdentity,
+};
 
 use crate::{
     error::{self, Error},
@@ -20,15 +22,25 @@ use crate::{
 /// Secret of the namespace to an address of their choice.
 pub const CREDENTIALS_LABEL: &str = "workerpool.dev/redis-credentials";
 
+/// What the API server refuses too, in its own words.
+const NO_CLUSTER: &str = "a queue of workerpool's own cannot be in a Redis Cluster: it is kept in two databases, and by scripts \
+     over keys of many slots";
+
 /// Where Redis is unless the pool says it.
 const DEFAULT_ADDRESS: &str = "redis";
 
-/// Where the pool's Redis is, or which sentinels know, without any login. A bare name is a Service of the pool's namespace.
+/// Where the pool's Redis is, or which sentinels or nodes of a cluster know, without any login. A bare name is a Service of the pool's namespace.
 ///
 /// # Errors
 /// [`Refusal::Settings`] for what is no address.
 pub fn place(pool: &WorkerPool) -> Result<Server, Refusal> {
     let redis = &pool.spec.redis;
+    if let Some(cluster) = &redis.cluster {
+        let addresses = cluster.addresses.iter();
+        let addresses = addresses.map(|address| Ok(within(pool, address.parse().map_err(refused)?)));
+        let addresses = addresses.collect::<Result<_, _>>()?;
+        return Server::in_cluster(Cluster { addresses }).map_err(refused);
+    }
     let Some(sentinel) = &redis.sentinel else {
         let address = redis.address.as_deref().unwrap_or(DEFAULT_ADDRESS);
         return Ok(Server::new(within(pool, address.parse().map_err(refused)?)));
@@ -71,8 +83,17 @@ pub fn queues(pool: &WorkerPool) -> Result<Vec<Subject>, Refusal> {
 
 /// The same, whoever serves them.
 pub(crate) fn subjects(spec: &WorkerPoolSpec) -> Result<Vec<Subject>, Refusal> {
+    let cluster = spec.redis.cluster.is_some();
     let subject = |queue: &QueueSpec| match &queue.source {
+        Some(source) if cluster && source.db != 0 => Err(Refusal::Settings(format!(
+            "a Redis Cluster has database 0 alone, not {}",
+            source.db
+        ))),
         Some(source) => Ok(foreign(source)?.into()),
+        None if cluster => Err(Refusal::Settings(format!(
+            "{NO_CLUSTER}; give the queue {} a source",
+            queue.name
+        ))),
         None => Ok(own(spec, &queue.name)?.into()),
     };
     spec.queues.iter().map(subject).collect()
@@ -325,6 +346,27 @@ mod tests {
         let sentinel = server.sentinel.unwrap();
         assert_eq!(sentinel.username.as_deref(), Some("me"));
         assert_eq!(sentinel.password.unwrap().reveal(), "secret");
+    }
+
+    #[test]
+    fn nodes_of_a_cluster_are_asked_in_the_place_of_an_address_and_have_sources_on_database_0_alone() {
+        let mut pool = pool(json!({"cluster": {"addresses": ["redis-cluster", "10.0.0.1:7000"]}}));
+        let cluster = place(&pool).unwrap().cluster.unwrap();
+        let addresses: Vec<_> = cluster.addresses.iter().map(Address::to_string).collect();
+        assert_eq!(addresses, ["redis-cluster.team.svc:6379", "10.0.0.1:7000"]);
+
+        let refusal = |pool: &WorkerPool| match subjects(&pool.spec) {
+            Err(Refusal::Settings(why)) => why,
+            other => panic!("{other:?}"),
+        };
+        assert!(refusal(&pool).contains("give the queue queue a source"));
+        let mut source = |db: i32| {
+            let source = json!({"db": db, "waiting": [{"key": "bull:{a}:wait"}]});
+            pool.spec.queues[0].source = serde_json::from_value(source).unwrap();
+            pool.clone()
+        };
+        assert!(refusal(&source(1)).contains("database 0 alone, not 1"));
+        assert_eq!(subjects(&source(0).spec).unwrap().len(), 1);
     }
 
     #[test]

@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
     "rule": "!(has(self.address) && has(self.sentinel))",
     "message": "address and sentinel exclude each other: the sentinels say where the master is",
     "fieldPath": ".sentinel",
+}, {
+    "rule": "!has(self.cluster) || !(has(self.address) || has(self.sentinel))",
+    "message": "cluster excludes address and sentinel: its nodes say where each key is",
+    "fieldPath": ".cluster",
 }]))]
 pub struct RedisSpec {
     /// `host` or `host:port`. A bare name is a Service of the pool's namespace; the port is 6379 unless given. Absent, and no
@@ -27,6 +31,10 @@ pub struct RedisSpec {
     /// Ask these sentinels where the master is, at the start and after each failover, instead of `address`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sentinel: Option<RedisSentinel>,
+
+    /// These are nodes of a Redis Cluster: each key is read at the node that has it. For queues with a source alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<RedisCluster>,
 
     /// A Secret of the pool's namespace with the keys `username` (optional) and `password`. It must bear the label
     /// `workerpool.dev/redis-credentials: "true"`.
@@ -66,6 +74,7 @@ impl Default for RedisSpec {
         Self {
             address: None,
             sentinel: None,
+            cluster: None,
             credentials_secret_ref: None,
             tls: None,
             queue_db: 2,
@@ -106,6 +115,26 @@ pub struct RedisSentinel {
     /// A Secret like that of the server, with the login to the sentinels themselves. Absent: they ask for none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<SecretRef>,
+}
+
+/// Redis Cluster: several masters, each with some of the keys.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RedisCluster {
+    /// Nodes of it, each `host` or `host:port`; one that answers is enough, as each knows the others. A bare name is a Service of
+    /// the pool's namespace; the port is 6379 unless given.
+    #[schemars(
+        length(min = 1, max = 8),
+        inner(length(min = 1, max = 260)),
+        extend(
+            "x-kubernetes-list-type" = "set",
+            "x-kubernetes-validations" = [{
+                "rule": r"self.all(a, a.matches('^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?$'))",
+                "message": "each of addresses must be a host or host:port, as redis-cluster or redis-0.example.com:6380",
+            }],
+        )
+    )]
+    pub addresses: Vec<String>,
 }
 
 /// TLS to Redis. Empty: the server's certificate is checked against the public authorities.

@@ -71,6 +71,8 @@ pub(crate) fn cases() -> Vec<Case> {
         new("one database for both", "{redis: {queueDB: 0, jobsDB: 0}}", Accepted),
         new("credentials and certificates",
             "{redis: {credentialsSecretRef: {name: redis-auth}, tls: {secretRef: {name: redis-tls}}}}", Accepted),
+        new("a queue in a cluster", "{redis: {cluster: {addresses: [redis-cluster, '10.0.0.1:7000']}}, scaleTargetRef: {name: d}, \
+            queues: [{name: mails, source: {waiting: [{key: 'bull:{mails}:wait'}]}}]}", Accepted),
         new("sentinels", "{redis: {sentinel: {masterName: mymaster, addresses: [sentinel, 'sentinel-1.example.com:26380', '[fd00::1]'], \
             credentialsSecretRef: {name: sentinel-auth}}}}", Accepted),
         new("all of worker", "{worker: {concurrency: 4, jobTimeoutSeconds: 60, leaseSeconds: 10, maxAttempts: 1, maxLost: 1, \
@@ -178,6 +180,14 @@ pub(crate) fn cases() -> Vec<Case> {
             Invalid("spec.redis.address: Invalid value: \"redis://redis:6379\": address must be a host or host:port, as redis or redis.example.com:6380")),
         new("both an address and sentinels", "{redis: {address: redis, sentinel: {masterName: m, addresses: [s]}}}",
             Invalid("spec.redis.sentinel: Invalid value: address and sentinel exclude each other: the sentinels say where the master is")),
+        new("both an address and a cluster", "{redis: {address: redis, cluster: {addresses: [c]}}, scaleTargetRef: {name: d}, \
+            queues: [{name: mails, source: {waiting: [{key: k}]}}]}",
+            Invalid("spec.redis.cluster: Invalid value: cluster excludes address and sentinel: its nodes say where each key is")),
+        new("an own queue in a cluster", "{redis: {cluster: {addresses: [c]}}}",
+            Invalid("spec.queues: Invalid value: a queue in a Redis Cluster needs a source, with db 0: one of workerpool's own is kept in two databases, and by scripts over keys of many slots")),
+        new("another database than 0 of a cluster", "{redis: {cluster: {addresses: [c]}}, scaleTargetRef: {name: d}, \
+            queues: [{name: mails, source: {db: 1, waiting: [{key: k}]}}]}",
+            Invalid("spec.queues: Invalid value: a queue in a Redis Cluster needs a source, with db 0: one of workerpool's own is kept in two databases, and by scripts over keys of many slots")),
         new("sentinels without an address", "{redis: {sentinel: {masterName: m, addresses: []}}}",
             Invalid("spec.redis.sentinel.addresses: Invalid value: 0: spec.redis.sentinel.addresses in body should have at least 1 items")),
         new("sentinels of no master", "{redis: {sentinel: {addresses: [s]}}}",

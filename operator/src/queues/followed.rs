@@ -86,3 +86,11 @@ pub(super) fn next_poll(subject: &Subject, reading: &Reading) -> Instant {
         .map(|due| Duration::from_millis(due - reading.server_time_ms));
     reading.read_at + until_due.map_or(poll, |until| until.min(poll))
 }
+
+/// When to try again what could not be read. A slot of a cluster moves, or a replica takes a dead master's place, in moments.
+pub(super) fn retry(error: &queue::Error) -> Duration {
+    match error {
+        queue::Error::SlotUnavailable(_) => POLL_UNTRACKED,
+        _ => POLL_BUSY,
+    }
+}

@@ -71,6 +71,11 @@ impl Risks {
 
 /// Asks, over a connection of its own that ends at once: it is needed too seldom to be kept.
 pub(super) async fn ask(server: Server) -> Result<Vec<Risk>> {
+    if server.cluster.is_some() {
+        return Err(queue::Error::Config(
+            "the nodes of a Redis Cluster are not asked how they keep their data".to_owned(),
+        ));
+    }
     Drainer::new(&server)?.risks().await
 }
 

@@ -14,7 +14,7 @@ use super::{
     Chores,
     board::Board,
     errand::{self, Errand, Marks},
-    followed::{Followed, POLL_BUSY, POLL_IDLE, can_be_ticked, next_poll},
+    followed::{Followed, POLL_BUSY, POLL_IDLE, can_be_ticked, next_poll, retry},
     foreign::{self, Connected, Denied},
     risks::{self, Risks},
 };
@@ -403,12 +403,17 @@ impl ServerTask {
         match reading {
             Ok(reading) => {
                 let last = self.run_id.replace(reading.run_id.clone());
-                if last.is_some_and(|last| last != reading.run_id) {
+                // The nodes of a cluster are many, and are not asked.
+                if self.server.cluster.is_none() && last.is_some_and(|last| last != reading.run_id) {
                     self.risks.ask_anew(Instant::now());
                 }
                 let addresses = followed.foreign.as_ref();
                 let at_work = addresses.and_then(|addresses| connected.at_work(subject.own()?, addresses));
                 let mut next = next_poll(subject, &reading);
+                if self.server.cluster.is_some() {
+                    // An empty queue may go to another node, and nobody tells of what changes there.
+                    next = next.min(reading.read_at + POLL_BUSY);
+                }
                 if at_work.is_some_and(|foreign| foreign.jobs > 0) || followed.has_ending() {
                     next = next.min(reading.read_at + foreign::POLL);
                 }
@@ -426,7 +431,7 @@ impl ServerTask {
                 }
             }
             Err(error) => {
-                self.reads.no_later(subject, Instant::now() + POLL_BUSY);
+                self.reads.no_later(subject, Instant::now() + retry(&error));
                 for pool in &followed.pools {
                     self.board.failed(pool, subject, &error);
                 }

@@ -169,6 +169,9 @@ pub(crate) fn error_reason(error: &queue::Error) -> &'static str {
         queue::Error::OutOfMemory(_) => "OutOfMemory",
         queue::Error::Loading => "Loading",
         queue::Error::WrongType(_) => "WrongType",
+        queue::Error::Redirected { .. } => "RedisCluster",
+        queue::Error::CrossSlot => "CrossSlot",
+        queue::Error::SlotUnavailable(_) => "SlotUnavailable",
         _ => "ReadFailed",
     }
 }

@@ -48,6 +48,16 @@ impl Watch {
 
     /// Waits until the pool is woken with a view that fits.
     pub(crate) async fn until(&mut self, pool: &str, fits: impl Fn(&View) -> bool) -> View {
+        self.until_within(DEADLINE, pool, fits).await
+    }
+
+    /// The same where it may take longer.
+    pub(crate) async fn until_within(
+        &mut self,
+        deadline: Duration,
+        pool: &str,
+        fits: impl Fn(&View) -> bool,
+    ) -> View {
         let pool = pool_ref(pool);
         let found = async {
             loop {
@@ -58,7 +68,7 @@ impl Watch {
                 while self.wakes.next().await.as_ref() != Some(&pool) {}
             }
         };
-        tokio::time::timeout(DEADLINE, found)
+        tokio::time::timeout(deadline, found)
             .await
             .expect("the pool is woken in time")
     }

@@ -1,9 +1,15 @@
 //! Pools over queues of other systems, and over several.
 
+use std::time::{Duration, Instant};
+
 use http::Method;
+use queue::test_server::{RedisCluster, RedisServer};
 use serde_json::{Value, json};
 
 use super::world::{World, pod, replica_set};
+
+/// A master is dead to the others after a second, and its replica is elected within some more; the machine may be busy.
+const FAILOVER: Duration = Duration::from_secs(30);
 
 const SCALE: &str = "/deployments/web/scale";
 
@@ -234,4 +240,68 @@ async fn queue_with_a_source_is_refused_without_a_target_in_a_sentence() {
             "{message}"
         );
     }
+}
+
+/// Reconciles as woken until the queue is readable, or is not.
+async fn until_readable(world: &mut World, readable: &str) {
+    let deadline = Instant::now() + FAILOVER;
+    loop {
+        world.reconcile().await.unwrap();
+        let statuses = world.api.calls();
+        let mut statuses = statuses
+            .iter()
+            .rev()
+            .filter(|call| call.is(&Method::PATCH, "/hw7/status"));
+        let last = statuses
+            .next()
+            .map(|call| condition(&call.body["status"], "QueueReadable"));
+        if last.is_some_and(|last| last["status"] == readable) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{last:?}");
+        // Woken or not: the status may be held back for a moment.
+        world
+            .next_woken(Instant::now() + Duration::from_millis(200))
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn pool_over_a_redis_cluster_follows_its_queue_and_keeps_its_count_while_a_master_is_replaced() {
+    let mut cluster = RedisCluster::start().unwrap();
+    let addresses = cluster.server().cluster.unwrap().addresses;
+    let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    let spec = json!({
+        "redis": {"cluster": {"addresses": addresses}},
+        "queues": [{"name": "mails", "source": {"waiting": [{"key": "bull:{b}:wait"}], "running": [{"key": "bull:{b}:active"}]}}],
+        "scaling": {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}},
+        "scaleTargetRef": {"name": "web"},
+    });
+    // Beside the one that no pool names here.
+    let world = World::with_pool_on(RedisServer::start().unwrap(), spec).beside("web", 0);
+    let mut world = world.settled().await;
+    let push = |cluster: &RedisCluster, count: usize| {
+        let jobs = vec!["job"; count];
+        cluster
+            .call_anywhere(&[&["RPUSH", "bull:{b}:wait"], &jobs[..]].concat())
+            .unwrap();
+    };
+    push(&cluster, 6);
+    let scale = world.reconcile_until(&Method::PATCH, SCALE).await;
+    assert_eq!(scale.body["spec"]["replicas"], 2);
+    until_readable(&mut world, "True").await;
+
+    world.api.forget_calls();
+    // The first node has these keys.
+    cluster.node(0).kill();
+    until_readable(&mut world, "False").await;
+    until_readable(&mut world, "True").await;
+    let calls = world.api.summary();
+    assert!(
+        !calls.contains(&"PATCH web/scale".to_owned()),
+        "the count stays: {calls:?}"
+    );
+    push(&cluster, 6);
+    let scale = world.reconcile_until(&Method::PATCH, SCALE).await;
+    assert_eq!(scale.body["spec"]["replicas"], 3);
 }
