@@ -34,6 +34,8 @@ where
     let cases_to_run = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok());
     let config = Config {
         cases: cases_to_run.unwrap_or(usual),
+        // What is thrown away as no URI and no header grows with the cases.
+        max_local_rejects: u32::MAX,
         failure_persistence: None,
         ..Config::default()
     };
