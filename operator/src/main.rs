@@ -1,9 +1,6 @@
 //! `workerpool-operator`: see the library beside it.
 
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
@@ -11,7 +8,7 @@ use kube::{Client, client::ClientBuilder};
 use operator::{
     config::{Args, Config, ElectionConfig},
     controller::{self, Parts},
-    leader::{Election, Guard, Leadership, Timing},
+    leader::{self, Election, Guard, Leadership, Timing},
     metrics::{Metrics, PoolCollector},
     queues::Queues,
     watches::Watches,
@@ -27,7 +24,7 @@ async fn main() -> anyhow::Result<()> {
     telemetry::abort_on_panic();
     let shutdown = Shutdown::on_signals().context("cannot listen to signals")?;
 
-    let leadership = leadership(&config)?;
+    let leadership = leadership(&config);
     let (queues, wakes) = Queues::new(leadership.clone());
     let mut registry = telemetry::registry("operator", env!("CARGO_PKG_VERSION"));
     let metrics = Arc::new(Metrics::register(&mut registry));
@@ -81,15 +78,12 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Without an election: of two operators, the one that started later may mark pods.
-fn leadership(config: &Config) -> anyhow::Result<Leadership> {
+fn leadership(config: &Config) -> Leadership {
     if config.election.is_some() {
-        return Ok(Leadership::candidate());
+        Leadership::candidate()
+    } else {
+        Leadership::permanent(leader::term_by_clock())
     }
-    let started = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .context("the clock is before 1970")?;
-    Ok(Leadership::permanent(started.as_secs()))
 }
 
 /// A connection on which nothing is written without leading.

@@ -19,6 +19,9 @@ use crate::error::{self, Error};
 
 /// After somebody wrote in between: look again.
 const CONFLICT_RETRY: Duration = Duration::from_millis(20);
+/// A candidate that has never seen a Lease waits no longer than this for somebody to make it anew: there has most likely never
+/// been one, and nobody who installs the operator with a long Lease should wait for it.
+const FIRST_PATIENCE: Duration = Duration::from_secs(2);
 /// Waits vary by up to this part, so that candidates do not stay in step.
 const JITTER: f64 = 0.2;
 
@@ -38,6 +41,11 @@ impl Timing {
     /// How long a leader trusts in a renewal, from before it was sent.
     fn trust(self) -> Duration {
         self.duration * 3 / 4
+    }
+
+    /// How long a Lease that is gone may still have a leader, who makes it anew with the next renewal.
+    fn absence(self) -> Duration {
+        self.trust()
     }
 
     /// How long an answer is waited for: one that comes later comes too late.
@@ -68,7 +76,7 @@ pub struct Election {
     seen: Option<Seen>,
     /// As it was written last, if nothing has happened since that makes one look.
     held: Option<Lease>,
-    /// The highest number of a leadership that was seen, also of a Lease that was deleted.
+    /// The highest number of a leadership that was seen, also of a Lease that was deleted; 0 before any was.
     highest: i32,
 }
 
@@ -132,29 +140,46 @@ impl Election {
         if let Some(held) = self.held.take() {
             return self.renew(held).await;
         }
-        self.look().await?;
+        let seen = self.look().await?;
+        if let (None, Some(epoch)) = (&seen.lease, self.leadership.epoch()) {
+            tracing::info!("somebody deleted the Lease; making it anew");
+            return self.make_anew(epoch).await;
+        }
         let now = Instant::now();
-        match evaluate(self.seen.as_ref(), &self.me, self.timing.duration, now) {
-            Action::Create => self.acquire(lease::absent(&self.name)).await,
-            Action::Acquire => {
-                let lease = self.seen.as_ref().map(|seen| seen.lease.clone());
-                self.acquire(lease.unwrap_or_else(|| lease::absent(&self.name)))
-                    .await
-            }
-            Action::Renew => match self.seen.as_ref().map(|seen| seen.lease.clone()) {
-                Some(lease) => self.renew(lease).await,
-                None => Ok(CONFLICT_RETRY),
-            },
+        let lasts = match &seen.lease {
+            Some(_) => self.timing.duration,
+            None if self.highest == 0 => self.timing.absence().min(FIRST_PATIENCE),
+            None => self.timing.absence(),
+        };
+        let action = evaluate(&seen, &self.me, lasts, now);
+        let lease = seen.lease.unwrap_or_else(|| lease::absent(&self.name));
+        match action {
+            Action::Create | Action::Acquire => self.acquire(lease).await,
+            Action::Renew => self.renew(lease).await,
             Action::Wait { leader, until } => {
-                if self.leadership.stand_by(&leader) {
-                    tracing::info!(%leader, "standing by");
-                }
+                self.stand_by(leader);
                 Ok(jittered(self.timing.look()).min(until - now))
             }
         }
     }
 
-    async fn look(&mut self) -> Result<(), Error> {
+    fn stand_by(&self, leader: Option<String>) {
+        match leader {
+            Some(leader) => {
+                if self.leadership.stand_by(&leader) {
+                    tracing::info!(%leader, "standing by");
+                }
+            }
+            None => {
+                let why = "there is no Lease; whoever leads would make it anew";
+                if self.leadership.troubled(why.to_owned()) {
+                    tracing::info!("{why}");
+                }
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Result<Seen, Error> {
         let found = self
             .call("get the Lease", self.leases.get_opt(&self.name))
             .await?;
@@ -163,21 +188,24 @@ impl Election {
         if let Some(lease) = &found {
             self.highest = self.highest.max(lease::transitions(lease));
         }
-        self.seen = found.map(|lease| Seen::take_in(self.seen.take(), lease, now));
-        Ok(())
+        let seen = Seen::take_in(self.seen.take(), found, now);
+        self.seen = Some(seen.clone());
+        Ok(seen)
     }
 
     async fn acquire(&mut self, lease: Lease) -> Result<Duration, Error> {
-        let transitions = self.highest.saturating_add(1);
-        let duration = self.timing.duration;
-        self.write(lease::acquired(
-            lease,
-            &self.me,
-            transitions,
-            duration,
-            Timestamp::now(),
-        ))
-        .await
+        let now = Timestamp::now();
+        let transitions = lease::next(self.highest, now);
+        let lease = lease::acquired(lease, &self.me, transitions, self.timing.duration, now);
+        self.write(lease).await
+    }
+
+    /// The Lease of a term that goes on: others wait for longer than that lasts, so nobody else has led.
+    async fn make_anew(&mut self, epoch: u64) -> Result<Duration, Error> {
+        let transitions = i32::try_from(epoch).unwrap_or(i32::MAX);
+        let (lease, duration) = (lease::absent(&self.name), self.timing.duration);
+        let lease = lease::acquired(lease, &self.me, transitions, duration, Timestamp::now());
+        self.write(lease).await
     }
 
     async fn renew(&mut self, lease: Lease) -> Result<Duration, Error> {
@@ -230,8 +258,7 @@ impl Election {
 
     async fn release(&mut self) -> Result<(), Error> {
         if self.held.is_none() {
-            self.look().await?;
-            self.held = self.seen.take().map(|seen| seen.lease);
+            self.held = self.look().await?.lease;
         }
         let holder = |lease: &Lease| lease.spec.as_ref()?.holder_identity.clone();
         let Some(lease) = self
@@ -316,13 +343,28 @@ mod tests {
             respond(call.answer, 200, &lease);
         }
 
-        /// Until it leads by a Lease that it made.
-        async fn made(&mut self) {
-            let look = self.next().await;
-            refuse(look, 404);
-            let create = self.next().await;
-            assert_eq!(create.method, Method::POST);
+        /// Until it leads by a Lease that it made; answers in which term.
+        async fn made(&mut self) -> Option<u64> {
+            let started = Instant::now();
+            let create = self.create_after_looks().await;
+            let waited = started.elapsed();
+            assert!(waited >= FIRST_PATIENCE, "somebody may have led: {waited:?}");
+            let term = create.lease["spec"]["leaseTransitions"].as_u64();
             self.write(create);
+            term
+        }
+
+        async fn create_after_looks(&mut self) -> Call {
+            loop {
+                let call = self.next().await;
+                match call.method {
+                    Method::GET => refuse(call, 404),
+                    _ => {
+                        assert_eq!(call.method, Method::POST);
+                        return call;
+                    }
+                }
+            }
         }
     }
 
@@ -340,28 +382,28 @@ mod tests {
     #[tokio::test]
     async fn renewal_that_hangs_is_made_once_more_before_the_term_ends() {
         let (mut server, leadership, _stop) = Server::with_candidate();
-        server.made().await;
+        let term = server.made().await;
         let hangs = server.next().await;
         let again = server.next().await;
         assert_eq!((&again.method, &again.lease), (&Method::PUT, &hangs.lease));
         server.write(again);
         let next = server.next().await;
         assert_eq!(next.method, Method::PUT, "it goes on renewing, and need not look");
-        assert_eq!(leadership.epoch(), Some(1));
+        assert_eq!(leadership.epoch(), term);
         drop(hangs);
     }
 
     #[tokio::test]
     async fn refusal_of_the_second_try_is_no_loss_where_the_first_succeeded() {
         let (mut server, leadership, _stop) = Server::with_candidate();
-        server.made().await;
+        let term = server.made().await;
         let slow = server.next().await;
         let again = server.next().await;
         refuse(again, 409);
         server.write(slow);
         let next = server.next().await;
         assert_eq!(next.method, Method::PUT, "it goes on renewing, and need not look");
-        assert_eq!(leadership.epoch(), Some(1));
+        assert_eq!(leadership.epoch(), term);
     }
 
     #[tokio::test]
@@ -371,5 +413,44 @@ mod tests {
         let renewal = server.next().await;
         refuse(renewal, 409);
         assert_eq!(server.next().await.method, Method::GET);
+    }
+
+    #[tokio::test]
+    async fn lease_that_somebody_deleted_is_made_anew_in_the_same_term() {
+        let (mut server, leadership, _stop) = Server::with_candidate();
+        let term = server.made().await;
+        // As the API server answers to a change of what is gone, and to one that names a UID which is gone.
+        for code in [404, 409] {
+            let renewal = server.next().await;
+            refuse(renewal, code);
+            let look = server.next().await;
+            assert_eq!(look.method, Method::GET);
+            refuse(look, 404);
+            let anew = server.next().await;
+            assert_eq!(anew.method, Method::POST, "at once");
+            assert_eq!(anew.lease["spec"]["leaseTransitions"].as_u64(), term);
+            server.write(anew);
+            assert_eq!(leadership.epoch(), term);
+        }
+    }
+
+    #[tokio::test]
+    async fn standby_leaves_a_deleted_lease_to_its_leader_for_as_long_as_that_may_live() {
+        let (mut server, leadership, _stop) = Server::with_candidate();
+        let look = server.next().await;
+        let theirs = lease::acquired(
+            lease::absent("operator"),
+            "other",
+            7,
+            Duration::from_secs(4),
+            Timestamp::now(),
+        );
+        respond(look.answer, 200, &serde_json::to_value(theirs).unwrap());
+        let gone = Instant::now();
+        let create = server.create_after_looks().await;
+        let waited = gone.elapsed();
+        assert!(waited >= Duration::from_secs(3), "{waited:?}");
+        assert!(create.lease["spec"]["leaseTransitions"].as_i64() > Some(7));
+        assert_eq!(leadership.epoch(), None);
     }
 }

@@ -7,6 +7,8 @@
 //! - A standby takes the Lease over when it has not *seen* it change for the whole duration. It sees a renewal later than it
 //!   was sent, so the leader has stopped by then, with a quarter of the duration to spare.
 //! - Every write of the Lease carries the version that it follows upon, so of two that try one succeeds.
+//! - A Lease that somebody deleted is made anew by its leader, in the same term. Others leave it to that one for as long as it
+//!   may trust in its last renewal.
 //!
 //! Where to look:
 //!
@@ -21,8 +23,16 @@ mod guard;
 mod leadership;
 mod lease;
 
+use k8s_openapi::jiff::Timestamp;
+
 pub use self::{
     election::{Election, Timing},
     guard::{Guard, NotLeading},
     leadership::{Leadership, Term},
 };
+
+/// The term of an operator that starts now, where there is no election: of two, the one that started later may mark pods.
+#[must_use]
+pub fn term_by_clock() -> u64 {
+    u64::try_from(lease::by_clock(Timestamp::now())).unwrap_or(0)
+}

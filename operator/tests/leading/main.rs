@@ -207,3 +207,20 @@ async fn write_of_a_leader_that_was_cut_off_is_refused_when_it_arrives_late() {
     );
     assert_eq!(world.api.replicas(), 3);
 }
+
+#[tokio::test]
+async fn lease_that_somebody_deleted_is_made_anew_by_its_leader_who_goes_on() {
+    let world = World::new().await;
+    world.push().await;
+    world.has_replicas_by_a(1).await;
+    for count in [2, 3] {
+        let leadership = world.api.delete_lease();
+        eventually("there is a Lease again", || world.api.leadership().is_some()).await;
+        assert!(world.api.holder().starts_with("a_"), "{}", world.api.holder());
+        assert_eq!(world.api.leadership(), Some(leadership), "the same term");
+        world.push().await;
+        world.has_replicas_by_a(count).await;
+    }
+    let writes = world.api.writes_of("b", world.started);
+    assert!(writes.is_empty(), "nobody else led: {writes:?}");
+}

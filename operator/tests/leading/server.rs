@@ -106,6 +106,17 @@ impl ApiServer {
         holder.unwrap_or_default().to_owned()
     }
 
+    /// Somebody deletes the Lease. Answers the number of its leadership.
+    pub(crate) fn delete_lease(&self) -> u64 {
+        let lease = self.lock().lease.take().unwrap();
+        transitions(&lease)
+    }
+
+    /// The number of the leadership, if there is a Lease.
+    pub(crate) fn leadership(&self) -> Option<u64> {
+        self.lock().lease.as_ref().map(transitions)
+    }
+
     pub(crate) fn replicas(&self) -> u64 {
         self.lock().replicas
     }
@@ -193,7 +204,7 @@ impl Inner {
 
     fn lease(&mut self, method: &Method, body: &Value) -> (u16, Value) {
         match (method, &self.lease) {
-            (&Method::GET, None) => refusal(404),
+            (&Method::GET | &Method::PUT, None) => refusal(404),
             (&Method::GET, Some(lease)) => (200, lease.clone()),
             (&Method::POST, Some(_)) => refusal(409),
             (&Method::PUT, Some(lease))
@@ -237,6 +248,10 @@ impl Inner {
     fn deployment_version(&self) -> String {
         (1000 + self.replicas).to_string()
     }
+}
+
+fn transitions(lease: &Value) -> u64 {
+    lease["spec"]["leaseTransitions"].as_u64().unwrap()
 }
 
 fn list(items: &[Value]) -> Value {
