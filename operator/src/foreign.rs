@@ -1,9 +1,10 @@
-//! Where the pods of an adopted target are, whose workers may not be ours: Redis knows those by their addresses alone.
+//! Where the pods are whose workers may not be ours, those of an adopted target and those whose template runs another
+//! program: Redis knows such workers by their addresses alone.
 //!
 //! Pods are not watched: with ten thousand pools of our own workers that would be most of the cluster, and nobody would look at
 //! it. A workload tells in its status, which is watched, that its pods have changed; only then are they listed, and no
-//! more often than once a second. An adopted workload whose pods stay costs nothing, and neither does one without pods, nor any pool
-//! of our own workers.
+//! more often than once a second. A workload whose pods stay costs nothing, and neither does one without pods, nor any pool of
+//! our own workers.
 
 use std::{
     collections::BTreeSet,
@@ -16,6 +17,7 @@ use crds::WorkerPool;
 use kube::{Api, Client, ResourceExt, api::ListParams};
 
 use crate::{
+    deployment::runs_foreign_program,
     error::{self, Error},
     objects::Pod,
     targets::{Kind, Workload},
@@ -61,10 +63,11 @@ enum Plan {
     Wait(Duration),
 }
 
-/// Whether the workers of a pool may not be ours, and a queue of ours is theirs too.
+/// Whether the workers of a pool may not be ours, and a queue of ours is theirs too. `image` is that of the stock worker.
 #[must_use]
-pub fn possible(pool: &WorkerPool) -> bool {
-    pool.spec.scale_target_ref.is_some() && pool.spec.queues.iter().any(|queue| queue.source.is_none())
+pub fn possible(pool: &WorkerPool, image: &str) -> bool {
+    let not_ours = pool.spec.scale_target_ref.is_some() || runs_foreign_program(pool, image);
+    not_ours && pool.spec.queues.iter().any(|queue| queue.source.is_none())
 }
 
 /// Where the pods of a target are, and when to look again though nothing is seen to change. If they cannot be listed, those

@@ -63,9 +63,10 @@ pub async fn observe(
     let target = targets::find(pool, ctx, state).await?;
     // The operator that leads counts and acts; each is told when that changes.
     let leads = ctx.leadership.term().is_some();
+    let may_be_foreign = foreign::possible(pool, &ctx.worker_image);
     let mut again = None;
     let foreign = match &target {
-        Ok((Place::Watched(kind), Some(workload))) if leads && foreign::possible(pool) => {
+        Ok((Place::Watched(kind), Some(workload))) if leads && may_be_foreign => {
             let known = &mut state.foreign;
             let (addresses, look) = foreign::addresses(&ctx.client, *kind, workload, known).await;
             again = look;
@@ -79,6 +80,7 @@ pub async fn observe(
             .ok()
             .and_then(|(_, deployment)| deployment.as_ref());
         let served_by_us = pool.spec.scale_target_ref.is_none()
+            && !may_be_foreign
             && ready.is_some_and(|deployment| deployment.status.ready_replicas > 0);
         let source = Source {
             server,

@@ -80,6 +80,12 @@ pub fn build_deployment(pool: &WorkerPool, inputs: Inputs<'_>) -> Deployment {
     deployment
 }
 
+/// Whether the pods that the pool makes run another program than our worker. `image` is that of the stock worker.
+#[must_use]
+pub fn runs_foreign_program(pool: &WorkerPool, image: &str) -> bool {
+    pool.spec.scale_target_ref.is_none() && template::runs_foreign(pool, image)
+}
+
 /// What to do about a pool's Deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plan {

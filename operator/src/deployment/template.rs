@@ -48,6 +48,19 @@ pub(super) fn fill(template: &mut PodTemplateSpec, pool: &WorkerPool, inputs: In
     }
 }
 
+/// Whether the template has the container run somebody else's worker.
+pub(super) fn runs_foreign(pool: &WorkerPool, image: &str) -> bool {
+    let spec = pool
+        .spec
+        .template
+        .as_ref()
+        .and_then(|template| template.spec.as_ref());
+    let containers = spec.map_or(&[][..], |spec| &spec.containers);
+    let worker = containers.iter().find(|container| container.name == CONTAINER);
+    let handler = pool.spec.worker.handler.as_ref();
+    worker.is_some_and(|worker| Program::of(worker, handler, image) == Program::Foreign)
+}
+
 /// Its place in the list, where it is added if the template has none.
 fn worker_container(containers: &mut Vec<Container>) -> usize {
     let found = containers

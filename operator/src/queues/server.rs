@@ -57,7 +57,8 @@ pub(super) enum Command {
 enum Done {
     Read(Vec<(Subject, queue::Result<Reading>)>, Connected),
     Marked(PoolRef, Box<queue::Result<Marks>>),
-    Unmarked,
+    /// Marks were made to last, or lifted: nobody waits for that.
+    MarksChanged,
     Ticked(Queue),
     Risks(queue::Result<Vec<Risk>>),
 }
@@ -340,13 +341,13 @@ impl ServerTask {
                         if let Err(error) = errand::keep(&drainer, &queues, &pods, epoch, time).await {
                             tracing::warn!(%pool, %error, "marks of pods that end could not be made to last");
                         }
-                        Done::Unmarked
+                        Done::MarksChanged
                     }
                     Errand::Unmark(pods) => {
                         if let Err(error) = errand::unmark(&drainer, &queues, &pods, epoch).await {
                             tracing::warn!(%pool, %error, "marks could not be lifted; they end by themselves");
                         }
-                        Done::Unmarked
+                        Done::MarksChanged
                     }
                 }
             }
@@ -387,7 +388,7 @@ impl ServerTask {
                 }
             }
             Done::Marked(pool, marks) => self.board.marked(&pool, *marks),
-            Done::Unmarked => {}
+            Done::MarksChanged => {}
             Done::Ticked(queue) => self.plan_tick(&queue),
             Done::Risks(answer) => self.take_in_risks(answer),
         }

@@ -1,4 +1,4 @@
-//! An adopted Deployment whose workers are not ours.
+//! Workers that are not ours: those of an adopted Deployment, and those that a pool's own template runs.
 
 use std::{
     io::{Read, Write},
@@ -8,7 +8,10 @@ use std::{
 use http::Method;
 use serde_json::{Value, json};
 
-use super::world::{World, pod};
+use super::{
+    api::until,
+    world::{World, pod},
+};
 
 const STATUS: &str = "/hw7/status";
 const SCALE: &str = "/deployments/web/scale";
@@ -41,16 +44,20 @@ fn ending(mut pod: Value) -> Value {
 
 /// The Deployment has two pods, of which `busy` has taken a job; something else with the same labels has taken one, too.
 async fn adopted(spec: Value) -> (World, Vec<TcpStream>) {
-    let pods = [
-        pod_at("busy", "web-5f9", "127.0.0.3"),
-        pod_at("idle", "web-5f9", "127.0.0.2"),
-        pod_at("other", "api-5f9", "127.0.0.4"),
-    ];
-    adopted_with(spec, pods).await
+    one_of_two_is_busy(World::with_pool(spec).beside("web", 2), "web").await
 }
 
-async fn adopted_with(spec: Value, pods: [Value; 3]) -> (World, Vec<TcpStream>) {
-    let world = World::with_pool(spec).beside("web", 2);
+async fn one_of_two_is_busy(world: World, deployment: &str) -> (World, Vec<TcpStream>) {
+    let set = format!("{deployment}-5f9");
+    let pods = [
+        pod_at("busy", &set, "127.0.0.3"),
+        pod_at("idle", &set, "127.0.0.2"),
+        pod_at("other", "api-5f9", "127.0.0.4"),
+    ];
+    with_pods(world, pods).await
+}
+
+async fn with_pods(world: World, pods: [Value; 3]) -> (World, Vec<TcpStream>) {
     world.api.hold(vec![], pods.into());
     let mut connections = Vec::new();
     for address in ["127.0.0.3", "127.0.0.4"] {
@@ -112,7 +119,7 @@ async fn worker_of_a_pod_that_is_to_end_is_told_so_when_it_waits() {
         ending(pod_at("idle", "web-5f9", "127.0.0.2")),
         pod_at("staying", "web-5f9", "127.0.0.4"),
     ];
-    let (world, connections) = adopted_with(adopting(json!({})), pods).await;
+    let (world, connections) = with_pods(World::with_pool(adopting(json!({}))).beside("web", 2), pods).await;
     let [mut busy, mut staying, mut idle] = <[TcpStream; 3]>::try_from(connections).unwrap();
     world.reconcile().await.unwrap();
     assert_eq!(line(&idle).await, UNBLOCKED);
@@ -155,9 +162,33 @@ async fn where_nobody_may_be_told_jobs_are_counted_all_the_same() {
         ending(pod_at("idle", "web-5f9", "127.0.0.2")),
         pod_at("staying", "web-5f9", "127.0.0.4"),
     ];
-    let (world, _connections) = adopted_with(adopting(json!({})), pods).await;
+    let (world, _connections) = with_pods(World::with_pool(adopting(json!({}))).beside("web", 2), pods).await;
     world.command("ACL", "SETUSER default -client|unblock").await;
     let mut world = world.settled().await;
     let status = world.reconcile_until(&Method::PATCH, STATUS).await.body;
     assert_eq!(status["status"]["queue"]["running"], 2, "{status}");
+}
+
+#[tokio::test]
+async fn job_of_an_unmodified_worker_in_the_pools_own_template_runs_and_keeps_its_pod() {
+    let spec = json!({
+        "template": {"spec": {"containers": [{"name": "worker", "image": "bradenp/hw7-worker:1"}]}},
+        "scaling": {"jobsPerReplica": 1, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}},
+    });
+    let world = World::with_pool(spec).deployed(2);
+    let (world, mut connections) = one_of_two_is_busy(world, "hw7").await;
+    let mut world = world.settled().await;
+    let status = world.reconcile_until(&Method::PATCH, STATUS).await.body;
+    assert_eq!(status["status"]["queue"]["running"], 1, "{status}");
+    assert_eq!(status["status"]["desiredReplicas"], 1, "{status}");
+    // Workers of ours would promote retries and reap leases by the way; these do not.
+    let ticked = "redis.call('SELECT',2)return(redis.call('EXISTS','workerpool:queue:ticks')) 0";
+    until(|| async { (world.command("EVAL", ticked).await == "1").then_some(()) }).await;
+
+    world.api.forget_calls();
+    connections[0].write_all(b"BLPOP hotqueue:queue 0\r\n").unwrap();
+    let scale = world
+        .reconcile_until(&Method::PATCH, "/deployments/hw7/scale")
+        .await;
+    assert_eq!(scale.body["spec"]["replicas"], 0, "nobody told of it");
 }
