@@ -33,7 +33,7 @@ use crate::{
     metrics::Metrics,
     objects::prune,
     queues::Queues,
-    reconcile::{on_error, reconcile},
+    reconcile::{is_overwritten, on_error, reconcile},
     scale_down,
     targets::{Kind, Kinds, TargetKey, Workload, Workloads},
     watches::{self, Watches},
@@ -269,6 +269,9 @@ fn only_good<K: Send + 'static>(
 
 /// Keeps claims in step with pools, and wakes the pools for which that makes a difference.
 fn take_in_claims(ctx: &Context, pools: &Store<WorkerPool>, event: &watcher::Event<WorkerPool>) {
+    if let watcher::Event::Apply(pool) = event {
+        put_status_right(ctx, pool);
+    }
     let affected = match event {
         watcher::Event::Apply(pool) | watcher::Event::InitApply(pool) => {
             if let Some(kind) = TargetKey::of(pool).watched_kind() {
@@ -286,6 +289,17 @@ fn take_in_claims(ctx: &Context, pools: &Store<WorkerPool>, event: &watcher::Eve
     };
     for pool in affected {
         ctx.queues.wake(&pool);
+    }
+}
+
+/// Status never wakes us, but one that is not ours does: nothing else may change for days.
+fn put_status_right(ctx: &Context, pool: &WorkerPool) {
+    let leads = ctx.leadership.term().is_some();
+    let state = ctx.memories.of(pool);
+    // Who is reconciled just now writes upon a version that is no more, if at all, and sees this.
+    let overwritten = state.try_lock().is_ok_and(|state| is_overwritten(pool, &state));
+    if leads && overwritten {
+        ctx.queues.wake(&PoolRef::from_obj(pool));
     }
 }
 

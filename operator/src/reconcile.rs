@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crds::WorkerPool;
+use crds::{WorkerPool, status::WorkerPoolStatus};
 use jiff::{SignedDuration, Timestamp};
 use kube::{
     Api, Resource, ResourceExt,
@@ -294,7 +294,7 @@ async fn report(
     let last = state.status.clone().unwrap_or_default();
     let new = build_status(pool, findings, &last, Timestamp::now());
     ctx.metrics.show(pool_ref, gauges(&new));
-    if new == last {
+    if new == last && !is_overwritten(pool, state) {
         return Ok(None);
     }
     let since = match state.scaled {
@@ -338,6 +338,23 @@ async fn report(
     Ok(None)
 }
 
+/// Whether the pool's status is not what was written last: somebody else's, such as what arrived late of an operator that led before.
+#[must_use]
+pub fn is_overwritten(pool: &WorkerPool, state: &PoolState) -> bool {
+    let number = |version: Option<&String>| version?.parse::<u64>().ok();
+    let Some(seen) = number(pool.metadata.resource_version.as_ref()) else {
+        return false;
+    };
+    // The watch lags behind our own writes.
+    if number(state.reported.as_ref()).is_some_and(|reported| seen <= reported) {
+        return false;
+    }
+    // As the API server keeps it: times without their fractions.
+    let kept =
+        |status: Option<&WorkerPoolStatus>| status.and_then(|status| serde_json::to_value(status).ok());
+    state.status.is_some() && kept(state.status.as_ref()) != kept(pool.status.as_ref())
+}
+
 /// The latest version of the pool that is known: the watch lags behind our own writes. `None` if the API server numbers them
 /// so that nobody can tell which is later.
 fn version_known(pool: &WorkerPool, state: &PoolState) -> Option<String> {
@@ -347,7 +364,7 @@ fn version_known(pool: &WorkerPool, state: &PoolState) -> Option<String> {
     Some(seen.max(reported).to_string())
 }
 
-fn gauges(status: &crds::status::WorkerPoolStatus) -> PoolGauges {
+fn gauges(status: &WorkerPoolStatus) -> PoolGauges {
     let queue = status.queue.clone().unwrap_or_default();
     PoolGauges {
         desired: status.desired_replicas.unwrap_or(0).into(),

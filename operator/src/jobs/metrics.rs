@@ -43,7 +43,7 @@ impl JobMetrics {
     }
 
     /// A request to the API server was made.
-    pub(super) fn called(&self, call: &'static str) {
+    pub fn called(&self, call: &'static str) {
         self.calls.get_or_create(&CallLabels { call }).inc();
     }
 }

@@ -7,6 +7,7 @@ mod api;
 mod following;
 mod foreign;
 mod lowering;
+mod measured;
 mod refusing;
 mod reporting;
 mod restoring;

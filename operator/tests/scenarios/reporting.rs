@@ -149,3 +149,39 @@ async fn status_is_written_only_upon_the_version_that_was_seen_last() {
     world.reconcile().await.unwrap();
     assert_eq!(version_of(&world.api.only(&Method::PATCH, STATUS)), Some("3000"));
 }
+
+/// A pool whose status this operator has written as version 3000, and that nothing happens to.
+async fn at_rest() -> World {
+    let mut world = World::with_pool(json!({})).deployed(0).settled().await;
+    world.edit(|pool| pool.metadata.resource_version = Some("700".to_owned()));
+    world.reconcile().await.unwrap();
+    let written = world.api.only(&Method::PATCH, STATUS).body["status"].clone();
+    world.edit(|pool| {
+        pool.status = serde_json::from_value(written).unwrap();
+        pool.metadata.generation = Some(1);
+        pool.metadata.resource_version = Some("3000".to_owned());
+    });
+    world.api.forget_calls();
+    world
+}
+
+#[tokio::test]
+async fn status_that_somebody_else_wrote_over_it_is_put_right() {
+    let mut world = at_rest().await;
+    world.reconcile().await.unwrap();
+    assert!(world.api.summary().is_empty(), "{:?}", world.api.summary());
+
+    // A label, say.
+    world.pool_changes_to("3001", |_| {});
+    world.reconcile().await.unwrap();
+    assert!(world.api.summary().is_empty(), "{:?}", world.api.summary());
+
+    // The last word of an operator that led before, which hung for a while.
+    world.pool_changes_to("3002", |pool| {
+        pool.status.as_mut().unwrap().desired_replicas = Some(9);
+    });
+    world.reconcile().await.unwrap();
+    let call = world.api.only(&Method::PATCH, STATUS);
+    assert_eq!(call.body["status"]["desiredReplicas"], 0);
+    assert_eq!(version_of(&call), Some("3002"));
+}

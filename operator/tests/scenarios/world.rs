@@ -19,7 +19,7 @@ use operator::{
     error::Error,
     events::Events,
     leader::Leadership,
-    metrics::Metrics,
+    metrics::{Metrics, PoolCollector},
     queues::Queues,
     reconcile::reconcile,
     source,
@@ -42,6 +42,7 @@ pub(crate) struct World {
     pub(crate) redis: RedisServer,
     pub(crate) ctx: Arc<Context>,
     pub(crate) pool: Arc<WorkerPool>,
+    registry: Registry,
     pools: Writer<WorkerPool>,
     workloads: Writers,
     wakes: Pin<Box<dyn Stream<Item = PoolRef> + Send>>,
@@ -62,8 +63,11 @@ impl World {
         let (api, client) = ApiServer::start();
         let (pools_reader, mut pools) = reflector::store();
         let (workloads_reader, mut workloads) = Workloads::new();
-        let metrics = Arc::new(Metrics::register(&mut Registry::default()));
+        let mut registry = Registry::with_prefix("workerpool");
+        let metrics = Arc::new(Metrics::register(&mut registry));
         let (queues, wakes) = Queues::new(Leadership::permanent(1));
+        let collector = PoolCollector::new(Arc::clone(&metrics), queues.clone());
+        registry.register_collector(Box::new(collector));
         let pool = pool("hw7", &redis, spec, "2026-01-02T00:00:00Z");
         for event in [
             watcher::Event::Init,
@@ -103,6 +107,7 @@ impl World {
             redis,
             ctx,
             pool: Arc::new(pool),
+            registry,
             pools,
             workloads,
             wakes: wakes.boxed(),
@@ -217,6 +222,13 @@ impl World {
         command.query_async(&mut connection).await.unwrap()
     }
 
+    /// All metrics, as Prometheus is given them.
+    pub(crate) fn scrape(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        text
+    }
+
     /// Something at one of loopback's addresses waits for a job as a HotQueue worker does; the connection is its own.
     pub(crate) async fn foreign_worker(&self, address: &str) -> TcpStream {
         let socket = TcpSocket::new_v4().unwrap();
@@ -245,6 +257,15 @@ impl World {
         self.pools
             .apply_watcher_event(&watcher::Event::Apply(pool.clone()));
         self.ctx.claims().set(pool);
+    }
+
+    /// Shows the watch the pool as it is after a change that leaves its spec alone.
+    pub(crate) fn pool_changes_to(&mut self, version: &str, change: impl FnOnce(&mut WorkerPool)) {
+        let pool = Arc::make_mut(&mut self.pool);
+        change(pool);
+        pool.metadata.resource_version = Some(version.to_owned());
+        self.pools
+            .apply_watcher_event(&watcher::Event::Apply(pool.clone()));
     }
 
     /// Shows the watch on autoscalers, or on ScaledObjects, an event.
