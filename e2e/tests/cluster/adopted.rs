@@ -7,6 +7,8 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 use workerpool_e2e::{A_WHILE, HW7, Namespace, in_namespace, pool};
 
+use crate::autoscaled::{WEB, web};
+
 const WORKERS: &str = "bradenp-hw7-worker-deployment";
 const FLASK: &str = "bradenp-hw7-flask-deployment";
 
@@ -80,6 +82,28 @@ async fn the_originals_deployment_is_adopted_and_its_apis_pods_are_left_alone_an
 
 /// A pool for the original's workers that shrinks after so many seconds. As long as the test needs them they must not go: Python as a
 /// container's first process does not hear SIGTERM, so a worker on its way out takes jobs for 30 s more, and dies with the last.
+#[tokio::test]
+#[ignore = "needs a cluster"]
+async fn a_deployment_gets_the_count_back_that_it_had_whatever_people_did_meanwhile() -> Result<()> {
+    in_namespace("restored", async |ns| {
+        ns.deploy_redis().await?;
+        ns.apply(&web(2)).await?;
+        let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": WEB});
+        let spec = json!({"replicas": 1, "scaleTargetRef": target, "deletionPolicy": "Restore"});
+        ns.apply(&pool(HW7, spec)).await?;
+        ns.given(WEB, 1).await?;
+
+        // The pool puts that right at once, so it is not what was found.
+        let deployment = format!("deployment/{WEB}");
+        ns.kubectl(["scale", &deployment, "--replicas=3"]).await?;
+        ns.given(WEB, 1).await?;
+        ns.kubectl(["delete", "workerpool", HW7]).await?;
+        ns.given(WEB, 2).await?;
+        Ok(())
+    })
+    .await
+}
+
 fn adopting(window: u32) -> Value {
     let spec = json!({
         "scaling": {

@@ -4,6 +4,7 @@
 
 mod adopted;
 mod attacked;
+mod autoscaled;
 mod beside_python;
 mod by_hand;
 mod encrypted;
