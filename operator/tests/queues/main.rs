@@ -3,6 +3,7 @@
 // Fixtures are not tests to clippy, and they too may say what they expect.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod blind;
 mod clustered;
 mod sources;
 mod watch;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod atomicity;
+mod blind;
 mod cancelling;
 mod claiming;
 mod clustered;
