@@ -6,6 +6,7 @@
 mod blind;
 mod clustered;
 mod sources;
+mod systems;
 mod watch;
 
 use std::time::{Duration, Instant};

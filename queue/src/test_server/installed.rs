@@ -15,7 +15,13 @@ pub fn cache() -> PathBuf {
     )
 }
 
-/// The interpreter with the original's packages, `hotqueue` and `redis`; `WORKERPOOL_PYTHON` names another.
+/// Node, beside the folder with BullMQ's modules; `WORKERPOOL_NODE` names another.
+pub fn node() -> PathBuf {
+    env::var_os("WORKERPOOL_NODE").map_or_else(|| cache().join("node/node"), PathBuf::from)
+}
+
+/// The interpreter with the original's packages, `hotqueue` and `redis`, and with RQ and Celery; `WORKERPOOL_PYTHON` names
+/// another.
 pub fn python() -> PathBuf {
     env::var_os("WORKERPOOL_PYTHON").map_or_else(|| cache().join("python/bin/python"), PathBuf::from)
 }

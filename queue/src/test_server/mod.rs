@@ -27,7 +27,7 @@ use self::process::Process;
 pub use self::{
     certificates::Certificates,
     cluster::RedisCluster,
-    installed::{cache, python},
+    installed::{cache, node, python},
     sentinels::Sentinels,
 };
 use crate::{Address, Secret, Server, Tls};
