@@ -5,20 +5,22 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use fastrand::Rng;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use queue::{NewJob, Producer, Queue, Server};
 use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::replicas::scale_downs;
-use super::stage::Stage;
+use super::stage::{GONE_DEADLINE, Stage, wait_until_gone};
 use super::system::{Settings, System};
 
 /// The original's own Deployment, which `bench/run` has applied; what scales it is called the same.
 const NAME: &str = "bradenp-hw7-worker-deployment";
+/// By this label its pods are told from others.
+const PODS: &str = "app=bradenp-hw7-worker";
 /// The queue that the original has in its source.
 const QUEUE: &str = "queue";
 /// The most workers.
@@ -72,6 +74,11 @@ async fn adopt(stage: &Stage, system: System) -> anyhow::Result<()> {
     let (deployments, params) = (stage.deployments(), PatchParams::default());
     let scaled = deployments.patch_scale(NAME, &params, &none).await;
     scaled.context("the original's Deployment")?;
+    // Those that were there live on for 30 s, take jobs, and are nobody's.
+    let (pods, theirs) = (stage.pods(), ListParams::default().labels(PODS));
+    if !wait_until_gone(&pods, &theirs, GONE_DEADLINE).await? {
+        bail!("former pods of the original's Deployment remain");
+    }
     let mut object = system.object(NAME, &stage.redis_address, Settings::Best)?;
     follow_closely(system, &mut object.data["spec"]);
     stage

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use redis::aio::MultiplexedConnection;
@@ -24,7 +25,7 @@ const AT_ONCE: usize = 16;
 /// How long the programs of a system may take to be ready: KEDA's are not asked before 20 s.
 const READY_DEADLINE: Duration = Duration::from_secs(180);
 /// How long deletions may take.
-const GONE_DEADLINE: Duration = Duration::from_secs(300);
+pub(super) const GONE_DEADLINE: Duration = Duration::from_secs(300);
 /// How long a system may take to let its own objects go.
 const ENDING: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -55,6 +56,10 @@ impl Stage {
     }
 
     pub(super) fn deployments(&self) -> Api<Deployment> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    pub(super) fn pods(&self) -> Api<Pod> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
@@ -265,7 +270,11 @@ fn is_ready(object: &DynamicObject) -> bool {
 }
 
 /// Whether that came in time.
-async fn wait_until_gone<K>(objects: &Api<K>, which: &ListParams, within: Duration) -> anyhow::Result<bool>
+pub(super) async fn wait_until_gone<K>(
+    objects: &Api<K>,
+    which: &ListParams,
+    within: Duration,
+) -> anyhow::Result<bool>
 where
     K: Clone + DeserializeOwned + Debug,
 {
