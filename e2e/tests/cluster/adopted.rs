@@ -80,8 +80,6 @@ async fn the_originals_deployment_is_adopted_and_its_apis_pods_are_left_alone_an
     .await
 }
 
-/// A pool for the original's workers that shrinks after so many seconds. As long as the test needs them they must not go: Python as a
-/// container's first process does not hear SIGTERM, so a worker on its way out takes jobs for 30 s more, and dies with the last.
 #[tokio::test]
 #[ignore = "needs a cluster"]
 async fn a_deployment_gets_the_count_back_that_it_had_whatever_people_did_meanwhile() -> Result<()> {
@@ -104,6 +102,7 @@ async fn a_deployment_gets_the_count_back_that_it_had_whatever_people_did_meanwh
     .await
 }
 
+/// A pool for the original's workers that shrinks after so many seconds. As long as the test needs them they must not go.
 fn adopting(window: u32) -> Value {
     let spec = json!({
         "scaling": {
