@@ -1,8 +1,8 @@
 //! From where a server is and how to log in to redis-rs' client.
 
 use redis::{
-    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion,
-    RedisConnectionInfo, RedisError, TlsCertificates, io::tcp::TcpSettings,
+    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, ProtocolVersion,
+    RedisConnectionInfo, RedisError, ServerErrorKind, TlsCertificates, io::tcp::TcpSettings,
 };
 
 use crate::{Address, Error, Result, Secret, Server, Tls};
@@ -75,4 +75,25 @@ impl Login {
             .set_redis_settings(login)
             .set_tcp_settings(tcp))
     }
+}
+
+pub(super) fn speaks_resp3(client: &Client) -> bool {
+    client.get_connection_info().redis_settings().protocol() == ProtocolVersion::RESP3
+}
+
+/// Whether it is the answer of who does not know `HELLO`, or not RESP3: a server's own has a code of its own for each other
+/// cause, proxies' words differ.
+pub(super) fn refuses_resp3(err: &RedisError) -> bool {
+    match err.kind() {
+        ErrorKind::RESP3NotSupported | ErrorKind::Server(ServerErrorKind::ResponseError) => true,
+        _ => err.code() == Some("NOPROTO"),
+    }
+}
+
+/// The same, in RESP2.
+pub(super) fn in_resp2(client: &Client) -> Result<Client, RedisError> {
+    let info = client.get_connection_info();
+    let settings = info.redis_settings().clone();
+    let settings = settings.set_protocol(ProtocolVersion::RESP2);
+    Client::open(info.clone().set_redis_settings(settings))
 }

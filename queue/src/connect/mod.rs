@@ -295,25 +295,14 @@ impl Link {
             connecting: true,
             patience: CONNECT_TIMEOUT,
         };
-        let mut config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(self.patience));
-        if let Some(ear) = self.ear.clone() {
-            config = config.set_push_sender(move |push| {
-                ear.hear(push);
-                Ok::<(), redis::aio::SendError>(())
-            });
-        }
         let handshake = async {
-            let mut connection = client
-                .get_multiplexed_async_connection_with_config(&config)
-                .await?;
-            // Before anything that an old server would not understand.
-            if let Err(unfit) = Introduction::ask(&mut connection).await?.check(address) {
-                return Ok(Err(unfit));
+            match self.shake_hands(client, address).await {
+                Err(err) if self.ear.is_some() && client::refuses_resp3(&err) => {
+                    tracing::warn!(address, %err, "no RESP3 is spoken there; polling is all there is");
+                    self.shake_hands(&client::in_resp2(client)?, address).await
+                }
+                made => made,
             }
-            let tracked = self.ear.is_some() && start_tracking(&mut connection).await?;
-            Ok::<_, RedisError>(Ok((connection, tracked)))
         };
         // The timeout of redis-rs ends with the login; a server may fall silent after that too.
         let made = tokio::time::timeout(2 * CONNECT_TIMEOUT, handshake)
@@ -343,6 +332,34 @@ impl Link {
             made_at: Instant::now(),
             _listener: None,
         })
+    }
+
+    /// A connection that may be used, and whether the server tells of changes on it; or why it may not.
+    async fn shake_hands(
+        &self,
+        client: &Client,
+        address: &str,
+    ) -> Result<Result<(MultiplexedConnection, bool)>, RedisError> {
+        let ear = self.ear.clone().filter(|_| client::speaks_resp3(client));
+        let tells = ear.is_some();
+        let mut config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(self.patience));
+        if let Some(ear) = ear {
+            config = config.set_push_sender(move |push| {
+                ear.hear(push);
+                Ok::<(), redis::aio::SendError>(())
+            });
+        }
+        let mut connection = client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await?;
+        // Before anything that an old server would not understand.
+        if let Err(unfit) = Introduction::ask(&mut connection).await?.check(address) {
+            return Ok(Err(unfit));
+        }
+        let tracked = tells && start_tracking(&mut connection).await?;
+        Ok(Ok((connection, tracked)))
     }
 }
 

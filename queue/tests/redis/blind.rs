@@ -1,8 +1,12 @@
 //! Where Redis does not tell of changes, or tells of them at a bad moment, readings say so, and none is the last before a change.
 
-use std::time::Duration;
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    time::Duration,
+};
 
-use queue::{Change, Observer, Reading, test_server::RedisServer};
+use queue::{Address, Change, Observer, Reading, Server, test_server::RedisServer};
 
 use crate::common::{Fixture, MAIN, Raw};
 
@@ -18,6 +22,22 @@ async fn where_the_command_client_was_renamed_readings_come_without_tracking() {
     let fixture = Fixture::on(RedisServer::start_with(&["--rename-command", "CLIENT", ""]).unwrap());
     fixture.submit(1).await;
     let (observer, _changes) = Observer::new(&fixture.server()).unwrap();
+    let reading = read(&observer, &fixture).await;
+    assert_eq!((reading.tracked, reading.waiting), (false, 1));
+}
+
+#[tokio::test]
+async fn behind_a_proxy_that_speaks_resp2_alone_readings_come_without_tracking() {
+    let fixture = Fixture::new();
+    fixture.submit(1).await;
+    let server = Server {
+        address: Address {
+            host: "127.0.0.1".to_owned(),
+            port: proxy_without_hello(fixture.redis.port()),
+        },
+        ..fixture.server()
+    };
+    let (observer, _changes) = Observer::new(&server).unwrap();
     let reading = read(&observer, &fixture).await;
     assert_eq!((reading.tracked, reading.waiting), (false, 1));
 }
@@ -59,5 +79,47 @@ async fn server_that_forgets_what_it_tracks_tells_so_and_hides_nothing() {
         fixture.ask::<()>(&["RPUSH", MAIN, "foreign"]);
         let told = tokio::time::timeout(PATIENCE, changes.next()).await;
         assert_eq!(told.unwrap(), Some(Change::Queue(fixture.queue.clone())));
+    }
+}
+
+/// Passes all on to the server on that port, but refuses HELLO as servers did that knew no other protocol. Answers its own port.
+fn proxy_without_hello(server: u16) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let server = TcpStream::connect((Ipv4Addr::LOCALHOST, server)).unwrap();
+            let (mut answers, mut to_client) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut answers, &mut to_client));
+            std::thread::spawn(move || pass_on(client, server));
+        }
+    });
+    port
+}
+
+fn pass_on(client: TcpStream, mut server: TcpStream) -> Option<()> {
+    let mut requests = BufReader::new(client);
+    loop {
+        let mut request = String::new();
+        requests.read_line(&mut request).ok()?;
+        let words: usize = request.trim().strip_prefix('*')?.parse().ok()?;
+        let mut request = request.into_bytes();
+        let mut first = Vec::new();
+        for word in 0..words {
+            let mut length = String::new();
+            requests.read_line(&mut length).ok()?;
+            let bytes: usize = length.trim().strip_prefix('$')?.parse().ok()?;
+            let mut text = vec![0; bytes + 2];
+            requests.read_exact(&mut text).ok()?;
+            request.extend(length.bytes());
+            request.extend(&text);
+            if word == 0 {
+                first = text;
+            }
+        }
+        // The server itself answers, so that all comes in its order.
+        let hello = first.trim_ascii().eq_ignore_ascii_case(b"HELLO");
+        let unknown = b"*1\r\n$5\r\nHELL0\r\n";
+        server.write_all(if hello { unknown } else { &request }).ok()?;
     }
 }
