@@ -1,10 +1,12 @@
-//! Two operators, of which one leads: what becomes of the other when that one is killed, stopped, cut off, or told to end.
+//! Two operators, of which one leads: what becomes of the other when that one is killed, stopped, cut off, or told to end; and
+//! what becomes of a pool when those beside it fare badly (`isolation`).
 //!
 //! Real processes with their own settings, but for the API server, which writes down every write.
 
 // Fixtures are not tests to clippy, and they too may say what they expect.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod isolation;
 mod server;
 
 use std::{
@@ -18,6 +20,9 @@ use server::{ApiServer, Write, eventually};
 
 /// A default pool gives one replica to so many jobs.
 const JOBS_PER_REPLICA: usize = 5;
+
+/// What the pool scales.
+const WEB: &str = "web";
 
 /// Longer than by default: on a busy machine a leader must lose the Lease when a test means it to, and not before.
 fn lease_seconds() -> String {
@@ -69,9 +74,14 @@ impl Drop for Operator {
 
 impl World {
     async fn new() -> Self {
-        let started = Instant::now();
         let redis = RedisServer::start().unwrap();
-        let api = ApiServer::new(&redis.server().address.to_string());
+        let address = redis.server().address.to_string();
+        Self::with(redis, &[(&address, "queue", WEB)]).await
+    }
+
+    async fn with(redis: RedisServer, pools: &[(&str, &str, &str)]) -> Self {
+        let started = Instant::now();
+        let api = ApiServer::new(pools);
         let folder = std::env::temp_dir().join(format!("leading-{}-{}", std::process::id(), redis.port()));
         std::fs::create_dir_all(&folder).unwrap();
         let a = Operator::start(&api, "a", &folder).await;
@@ -90,6 +100,10 @@ impl World {
 
     /// Jobs for one more replica.
     async fn push(&self) {
+        self.push_to("queue").await;
+    }
+
+    async fn push_to(&self, queue: &str) {
         let client = redis::Client::open(("127.0.0.1", self.redis.port())).unwrap();
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
         let ids: Vec<_> = (0..JOBS_PER_REPLICA)
@@ -97,12 +111,16 @@ impl World {
             .collect();
         let mut pipeline = redis::pipe();
         pipeline.cmd("SELECT").arg(2).ignore();
-        pipeline.cmd("RPUSH").arg("hotqueue:queue").arg(&ids).ignore();
+        pipeline
+            .cmd("RPUSH")
+            .arg(format!("hotqueue:{queue}"))
+            .arg(&ids)
+            .ignore();
         pipeline.query_async::<()>(&mut connection).await.unwrap();
     }
 
     async fn has_replicas(&self, count: u64) {
-        eventually("the count follows the queue", || self.api.replicas() == count).await;
+        eventually("the count follows the queue", || self.api.replicas(WEB) == count).await;
     }
 
     /// So many replicas, by `a`, which is done with them.
@@ -205,7 +223,7 @@ async fn write_of_a_leader_that_was_cut_off_is_refused_when_it_arrives_late() {
             .any(|write| write.path.ends_with("/scale") && write.code == 409),
         "it arrived, and was refused: {late:?}"
     );
-    assert_eq!(world.api.replicas(), 3);
+    assert_eq!(world.api.replicas(WEB), 3);
 }
 
 #[tokio::test]

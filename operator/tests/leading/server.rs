@@ -1,8 +1,9 @@
-//! An API server with one pool, its target and a Lease, that operators reach by a way of their own each, and which writes down
+//! An API server with pools, their targets and a Lease, that operators reach by a way of their own each, and which writes down
 //! who wrote what.
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -40,14 +41,26 @@ impl Write {
 #[derive(Clone)]
 pub(crate) struct ApiServer {
     inner: Arc<Mutex<Inner>>,
-    changes: broadcast::Sender<String>,
+    changes: broadcast::Sender<Change>,
+}
+
+/// What watches are told.
+#[derive(Clone)]
+enum Change {
+    Deployment(String),
+    /// Whatever they watch, they end.
+    End(String),
 }
 
 struct Inner {
-    pool: Value,
+    pools: Vec<Value>,
     lease: Option<Value>,
-    replicas: u64,
+    /// By target.
+    replicas: HashMap<String, u64>,
+    /// With what it is refused to change a target's count.
+    refused: HashMap<String, u16>,
     version: u64,
+    watches: usize,
     writes: Vec<Write>,
     /// How often each has looked at the Lease.
     looks: HashMap<&'static str, usize>,
@@ -55,19 +68,26 @@ struct Inner {
 }
 
 impl ApiServer {
-    /// With a pool that scales the Deployment `web` by this Redis.
-    pub(crate) fn new(redis: &str) -> Self {
-        let pool = json!({
-            "apiVersion": "workerpool.dev/v1alpha1", "kind": "WorkerPool",
-            "metadata": {"name": "hw7", "namespace": "default", "uid": "hw7", "generation": 1, "resourceVersion": "1",
-                "creationTimestamp": "2026-01-02T00:00:00Z"},
-            "spec": {"redis": {"address": redis}, "scaleTargetRef": {"name": "web"}},
-        });
+    /// With a pool for each of these: the Redis that it follows, the queue there, and the Deployment that it scales.
+    pub(crate) fn new(pools: &[(&str, &str, &str)]) -> Self {
+        let pool = |&(redis, queue, target): &(&str, &str, &str)| {
+            json!({
+                "apiVersion": "workerpool.dev/v1alpha1", "kind": "WorkerPool",
+                "metadata": {"name": target, "namespace": "default", "uid": target, "generation": 1, "resourceVersion": "1",
+                    "creationTimestamp": "2026-01-02T00:00:00Z"},
+                "spec": {"redis": {"address": redis}, "queues": [{"name": queue}], "scaleTargetRef": {"name": target}},
+            })
+        };
         let inner = Inner {
-            pool,
+            pools: pools.iter().map(pool).collect(),
             lease: None,
-            replicas: 0,
+            replicas: pools
+                .iter()
+                .map(|(_, _, target)| ((*target).to_owned(), 0))
+                .collect(),
+            refused: HashMap::new(),
             version: 10,
+            watches: 0,
             writes: Vec::new(),
             looks: HashMap::new(),
             ways: HashMap::new(),
@@ -117,8 +137,28 @@ impl ApiServer {
         self.lock().lease.as_ref().map(transitions)
     }
 
-    pub(crate) fn replicas(&self) -> u64 {
-        self.lock().replicas
+    pub(crate) fn replicas(&self, target: &str) -> u64 {
+        self.lock().replicas[target]
+    }
+
+    /// Refuses to change a target's count from now on; `None`: no more.
+    pub(crate) fn refuse(&self, target: &str, code: Option<u16>) {
+        let mut inner = self.lock();
+        match code {
+            Some(code) => inner.refused.insert(target.to_owned(), code),
+            None => inner.refused.remove(target),
+        };
+    }
+
+    /// Ends all watches, as a server does whose history no longer reaches back to where they began.
+    pub(crate) fn end_watches(&self) {
+        let gone = json!({"type": "ERROR", "object": refusal(410).1});
+        let _ = self.changes.send(Change::End(format!("{gone}\n")));
+    }
+
+    /// Watches that are under way, and how many were ever begun.
+    pub(crate) fn watches(&self) -> (usize, usize) {
+        (self.changes.receiver_count(), self.lock().watches)
     }
 
     pub(crate) fn looks(&self, who: &str) -> usize {
@@ -144,10 +184,13 @@ impl ApiServer {
         }
         let body = serde_json::from_slice(&body).unwrap_or_default();
         let (code, answer) = self.lock().answer(who, &method, uri.path(), &body);
-        if uri.path().ends_with("/scale") && method == Method::PATCH && code == 200 {
-            let change = json!({"type": "MODIFIED", "object": self.lock().deployment()});
+        if let Some(target) = scaled(uri.path())
+            && method == Method::PATCH
+            && code == 200
+        {
+            let change = json!({"type": "MODIFIED", "object": self.lock().deployment(target)});
             // Nobody may be watching.
-            let _ = self.changes.send(format!("{change}\n"));
+            let _ = self.changes.send(Change::Deployment(format!("{change}\n")));
         }
         if method != Method::GET {
             self.lock().writes.push(Write {
@@ -160,20 +203,28 @@ impl ApiServer {
         Response::builder()
             .status(StatusCode::from_u16(code).unwrap())
             .header("content-type", "application/json")
+            .header("retry-after", "1")
             .body(Body::from(answer.to_string()))
             .unwrap()
     }
 
-    /// Changes of the Deployment, as long as the way is open. Of all else there are none.
+    /// Changes of Deployments, as long as the way is open. Of all else there are none.
     fn watch(&self, path: &str, way: watch::Receiver<bool>) -> Response {
-        let changes = path.ends_with("/deployments").then(|| self.changes.subscribe());
-        let events = stream::unfold((changes, way), |(mut changes, mut way)| async move {
-            let change = match &mut changes {
-                Some(changes) => changes.recv().await.ok()?,
-                None => std::future::pending().await,
-            };
-            let _ = way.wait_for(|open| *open).await;
-            Some((Ok::<_, std::convert::Infallible>(change), (changes, way)))
+        self.lock().watches += 1;
+        let of_deployments = path.ends_with("/deployments");
+        let events = stream::unfold(Some((self.changes.subscribe(), way)), move |watch| async move {
+            let (mut changes, mut way) = watch?;
+            loop {
+                let change = changes.recv().await.ok()?;
+                let _ = way.wait_for(|open| *open).await;
+                match change {
+                    Change::Deployment(change) if of_deployments => {
+                        return Some((Ok::<_, Infallible>(change), Some((changes, way))));
+                    }
+                    Change::Deployment(_) => {}
+                    Change::End(gone) => return Some((Ok(gone), None)),
+                }
+            }
         });
         Response::new(Body::from_stream(events.boxed()))
     }
@@ -192,11 +243,22 @@ impl Inner {
             }
             return self.lease(method, body);
         }
+        if let Some(target) = scaled(path) {
+            return match *method {
+                Method::PATCH => self.scale(target, body),
+                _ => (200, self.scale_of(target)),
+            };
+        }
         match last {
-            "workerpools" => (200, list(std::slice::from_ref(&self.pool))),
-            "deployments" => (200, list(&[self.deployment()])),
-            "scale" if *method == Method::PATCH => self.scale(body),
-            "scale" => (200, self.scaled()),
+            "workerpools" => (200, list(&self.pools)),
+            "deployments" => {
+                let deployments: Vec<_> = self
+                    .replicas
+                    .keys()
+                    .map(|target| self.deployment(target))
+                    .collect();
+                (200, list(&deployments))
+            }
             _ if *method == Method::GET => (200, list(&[])),
             _ => (200, body.clone()),
         }
@@ -222,32 +284,42 @@ impl Inner {
         }
     }
 
-    fn scale(&mut self, body: &Value) -> (u16, Value) {
+    fn scale(&mut self, target: &str, body: &Value) -> (u16, Value) {
+        if let Some(code) = self.refused.get(target) {
+            return refusal(*code);
+        }
         let version = &body["metadata"]["resourceVersion"];
-        if !version.is_null() && *version != self.scaled()["metadata"]["resourceVersion"] {
+        if !version.is_null() && *version != self.scale_of(target)["metadata"]["resourceVersion"] {
             return refusal(409);
         }
-        self.replicas = body["spec"]["replicas"].as_u64().unwrap();
-        (200, self.scaled())
+        let replicas = body["spec"]["replicas"].as_u64().unwrap();
+        self.replicas.insert(target.to_owned(), replicas);
+        (200, self.scale_of(target))
     }
 
     /// Its version changes with its count alone.
-    fn scaled(&self) -> Value {
-        json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "spec": {"replicas": self.replicas},
-            "metadata": {"name": "web", "namespace": "default", "resourceVersion": self.deployment_version()}})
+    fn scale_of(&self, target: &str) -> Value {
+        json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "spec": {"replicas": self.replicas[target]},
+            "metadata": {"name": target, "namespace": "default", "resourceVersion": self.deployment_version(target)}})
     }
 
-    fn deployment(&self) -> Value {
+    fn deployment(&self, target: &str) -> Value {
+        let replicas = self.replicas[target];
         json!({"apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": {"name": "web", "namespace": "default", "uid": "web", "generation": 1,
-                "resourceVersion": self.deployment_version()},
-            "spec": {"replicas": self.replicas, "selector": {"matchLabels": {"app": "web"}}},
-            "status": {"observedGeneration": 1, "replicas": self.replicas, "readyReplicas": self.replicas}})
+            "metadata": {"name": target, "namespace": "default", "uid": target, "generation": 1,
+                "resourceVersion": self.deployment_version(target)},
+            "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": target}}},
+            "status": {"observedGeneration": 1, "replicas": replicas, "readyReplicas": replicas}})
     }
 
-    fn deployment_version(&self) -> String {
-        (1000 + self.replicas).to_string()
+    fn deployment_version(&self, target: &str) -> String {
+        (1000 + self.replicas[target]).to_string()
     }
+}
+
+/// Whose scale it is.
+fn scaled(path: &str) -> Option<&str> {
+    path.strip_suffix("/scale")?.rsplit('/').next()
 }
 
 fn transitions(lease: &Value) -> u64 {
@@ -259,7 +331,14 @@ fn list(items: &[Value]) -> Value {
 }
 
 fn refusal(code: u16) -> (u16, Value) {
-    let reason = if code == 404 { "NotFound" } else { "Conflict" };
+    let reason = match code {
+        403 => "Forbidden",
+        404 => "NotFound",
+        410 => "Expired",
+        429 => "TooManyRequests",
+        500 => "InternalError",
+        _ => "Conflict",
+    };
     let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code,
         "message": "refused by the test", "reason": reason});
     (code, status)
