@@ -77,7 +77,7 @@ async fn master_that_dies_is_told_and_the_last_reading_stands_until_its_replica_
     follow(&watch, &cluster, &["{b}", "{c}"]);
     push(&cluster, "{b}");
     let before = watch.until("a", |view| waiting(view, 1)).await.reading.unwrap();
-    cluster.node(0).kill();
+    cluster.kill_master().unwrap();
     let view = watch.until("a", |view| view.error.is_some()).await;
     assert!(waiting(&view, 1), "what was last read stands: {view:?}");
 

@@ -293,7 +293,7 @@ async fn pool_over_a_redis_cluster_follows_its_queue_and_keeps_its_count_while_a
 
     world.api.forget_calls();
     // The first node has these keys.
-    cluster.node(0).kill();
+    cluster.kill_master().unwrap();
     until_readable(&mut world, "False").await;
     until_readable(&mut world, "True").await;
     let calls = world.api.summary();

@@ -82,6 +82,24 @@ impl RedisCluster {
         &mut self.nodes[node]
     }
 
+    /// Kills the first node once its replica has all that it has: what was only just written would else be lost, as
+    /// replication is asynchronous.
+    ///
+    /// # Errors
+    /// As [`RedisCluster::call`], or if the replica does not follow.
+    pub fn kill_master(&mut self) -> io::Result<()> {
+        let written = self.replicated(0, "master_repl_offset:")?;
+        let deadline = Instant::now() + ACQUAINTANCE;
+        while self.replicated(Self::REPLICA, "slave_repl_offset:")? < written {
+            if Instant::now() > deadline {
+                return Err(io::Error::other("the replica does not follow"));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.nodes[0].kill();
+        Ok(())
+    }
+
     /// Runs a command at a node; an error that it answers is what it says.
     ///
     /// # Errors
@@ -153,6 +171,15 @@ impl RedisCluster {
     fn id(&self, node: usize) -> io::Result<String> {
         let id = self.call(node, &["CLUSTER", "MYID"])?;
         Ok(id.trim().to_owned())
+    }
+
+    /// How many bytes of replication a node has sent, or taken in.
+    fn replicated(&self, node: usize, field: &str) -> io::Result<u64> {
+        let said = self.call(node, &["INFO", "replication"])?;
+        let bytes = said.lines().find_map(|line| line.strip_prefix(field));
+        bytes
+            .and_then(|bytes| bytes.trim().parse().ok())
+            .ok_or_else(|| io::Error::other(format!("no {field} in {said}")))
     }
 
     fn bus(&self, node: usize) -> io::Result<u16> {

@@ -155,7 +155,7 @@ async fn master_that_dies_is_told_and_its_replica_is_found() {
     fixture.push("{b}:wait");
     fixture.told(&dying, |reading| reading.waiting == 1).await;
     fixture.told(&other, |reading| reading.waiting == 0).await;
-    fixture.cluster.node(0).kill();
+    fixture.cluster.kill_master().unwrap();
     let err = fixture.read(&dying).await.unwrap_err();
     assert!(
         matches!(&err, Error::Unreachable { .. } | Error::Disconnected { .. }),
