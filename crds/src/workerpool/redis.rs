@@ -3,6 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// Each of a list is a host or host:port.
+const ADDRESSES: &str = r"self.all(a, a.matches('^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?$'))";
+
 /// A Redis server (6.2 or newer, or Valkey) and how to log in.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
@@ -105,7 +108,7 @@ pub struct RedisSentinel {
         extend(
             "x-kubernetes-list-type" = "set",
             "x-kubernetes-validations" = [{
-                "rule": r"self.all(a, a.matches('^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?$'))",
+                "rule": ADDRESSES,
                 "message": "each of addresses must be a host or host:port, as sentinel or sentinel.example.com:26379",
             }],
         )
@@ -129,7 +132,7 @@ pub struct RedisCluster {
         extend(
             "x-kubernetes-list-type" = "set",
             "x-kubernetes-validations" = [{
-                "rule": r"self.all(a, a.matches('^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?$'))",
+                "rule": ADDRESSES,
                 "message": "each of addresses must be a host or host:port, as redis-cluster or redis-0.example.com:6380",
             }],
         )
