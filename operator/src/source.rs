@@ -10,7 +10,8 @@ use crds::{
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{Api, Client, ResourceExt};
 use queue::{
-    Address, Cluster, ForeignKey, ForeignQueue, KeyKind, Queue, Sentinel, Server, Subject, Tls, TlsIdentity,
+    Address, Cluster, ForeignKey, ForeignQueue, KeyKind, NO_CLUSTER, Queue, Sentinel, Server, Subject, Tls,
+    TlsIdentity,
 };
 
 use crate::{
@@ -21,10 +22,6 @@ use crate::{
 /// Only Secrets with this label, set to `true`, are used: who may create a pool could else make the operator send any
 /// Secret of the namespace to an address of their choice.
 pub const CREDENTIALS_LABEL: &str = "workerpool.dev/redis-credentials";
-
-/// What the API server refuses too, in its own words.
-const NO_CLUSTER: &str = "a queue of workerpool's own cannot be in a Redis Cluster: it is kept in two databases, and by scripts \
-     over keys of many slots";
 
 /// Where Redis is unless the pool says it.
 const DEFAULT_ADDRESS: &str = "redis";

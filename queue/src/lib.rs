@@ -42,6 +42,7 @@ pub mod test_server;
 
 #[cfg(feature = "args")]
 pub use args::RedisArgs;
+pub use connect::NO_CLUSTER;
 pub use consumer::{
     Backoff, Claimed, Claims, Consumer, Ended, Ending, Finish, Identity, Lease, Nonce, Renewal, Retention,
     Retry, Terms, Tick, Token, Wake,

@@ -54,7 +54,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a queue of ours is not in a cluster.
-pub(crate) const NO_CLUSTER: &str = "a queue of workerpool's own cannot be in a Redis Cluster: it is kept in two databases, and \
+pub const NO_CLUSTER: &str = "a queue of workerpool's own cannot be in a Redis Cluster: it is kept in two databases, and \
      by scripts over keys of many slots";
 
 /// A connection to one server, shared by everybody who holds it.
