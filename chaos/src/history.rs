@@ -277,11 +277,12 @@ fn count_of(count: &[Vec<u8>]) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::aof::{Steps, tests::written};
 
-    fn history(commands: &[&[&str]]) -> History {
+    /// What these commands make of a queue.
+    pub(crate) fn history(commands: &[&[&str]]) -> History {
         let file = written(commands);
         let mut steps = Steps::new(&file[..], 0);
         let mut history = History::new(Keys::of("queue"));

@@ -1,18 +1,5 @@
 use super::*;
-use crate::{
-    aof::{Steps, tests::written},
-    history::Keys,
-};
-
-fn history(commands: &[&[&str]]) -> History {
-    let file = written(commands);
-    let mut steps = Steps::new(&file[..], 0);
-    let mut history = History::new(Keys::of("queue"));
-    while let Some(step) = steps.step().unwrap() {
-        history.apply(&step).unwrap();
-    }
-    history
-}
+use crate::history::tests::history;
 
 fn submitted(id: &str) -> Vec<&str> {
     // Shorter than an id, so that each job has a request of its own.
