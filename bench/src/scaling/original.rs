@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use super::replicas::scale_downs;
 use super::stage::{GONE_DEADLINE, Stage, wait_until_gone};
-use super::system::{Settings, System};
+use super::system::{Settings, System, list};
 
 /// The original's own Deployment, which `bench/run` has applied; what scales it is called the same.
 const NAME: &str = "bradenp-hw7-worker-deployment";
@@ -80,7 +80,9 @@ async fn adopt(stage: &Stage, system: System) -> anyhow::Result<()> {
         bail!("former pods of the original's Deployment remain");
     }
     let mut object = system.object(NAME, &stage.redis_address, Settings::Best)?;
-    follow_closely(system, &mut object.data["spec"]);
+    let spec = &mut object.data["spec"];
+    follow_queue(system, spec);
+    system.follow_closely(spec, MOST);
     stage
         .objects(system)
         .create(&PostParams::default(), &object)
@@ -91,21 +93,11 @@ async fn adopt(stage: &Stage, system: System) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A replica for each job, and down as soon as may be.
-fn follow_closely(system: System, spec: &mut Value) {
+/// Of the queue, which is not called as the Deployment is.
+fn follow_queue(system: System, spec: &mut Value) {
     match system {
-        System::Workerpool => {
-            spec["queues"][0]["name"] = json!(QUEUE);
-            spec["scaling"]["jobsPerReplica"] = json!(1);
-            spec["scaling"]["maxReplicas"] = json!(MOST);
-        }
-        System::Keda => {
-            let trigger = &mut spec["triggers"][0]["metadata"];
-            trigger["listName"] = json!(super::system::list(QUEUE));
-            trigger["listLength"] = json!("1");
-            spec["maxReplicaCount"] = json!(MOST);
-            spec["cooldownPeriod"] = json!(1);
-        }
+        System::Workerpool => spec["queues"][0]["name"] = json!(QUEUE),
+        System::Keda => spec["triggers"][0]["metadata"]["listName"] = json!(list(QUEUE)),
     }
 }
 

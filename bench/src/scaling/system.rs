@@ -67,6 +67,21 @@ impl System {
         ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
     }
 
+    /// Changes an object's spec: a replica for each job, `most` of them, and down as soon as may be.
+    pub(super) fn follow_closely(self, spec: &mut Value, most: usize) {
+        match self {
+            Self::Workerpool => {
+                spec["scaling"]["jobsPerReplica"] = json!(1);
+                spec["scaling"]["maxReplicas"] = json!(most);
+            }
+            Self::Keda => {
+                spec["triggers"][0]["metadata"]["listLength"] = json!("1");
+                spec["maxReplicaCount"] = json!(most);
+                spec["cooldownPeriod"] = json!(1);
+            }
+        }
+    }
+
     /// What has the Deployment `name` follow the list of the same name on `redis`.
     pub(super) fn object(self, name: &str, redis: &str, settings: Settings) -> anyhow::Result<DynamicObject> {
         let resource = self.resource();

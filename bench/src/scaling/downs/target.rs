@@ -33,7 +33,7 @@ pub(super) async fn make(stage: &Stage, target: Target<'_>) -> anyhow::Result<()
     let params = PostParams::default();
     let mut object = system.object(name, &stage.redis_address, Settings::Best)?;
     let spec = &mut object.data["spec"];
-    follow_closely(system, spec);
+    system.follow_closely(spec, MOST);
     let pod = worker(name, &stage.redis_address, target.port);
     if system == System::Workerpool && !target.is_adopted {
         if let Some(spec) = spec.as_object_mut() {
@@ -48,21 +48,6 @@ pub(super) async fn make(stage: &Stage, target: Target<'_>) -> anyhow::Result<()
     let created = stage.objects(system).create(&params, &object).await;
     created.with_context(|| name.to_owned())?;
     Ok(())
-}
-
-/// A replica for each job, and down as soon as may be.
-fn follow_closely(system: System, spec: &mut Value) {
-    match system {
-        System::Workerpool => {
-            spec["scaling"]["jobsPerReplica"] = json!(1);
-            spec["scaling"]["maxReplicas"] = json!(MOST);
-        }
-        System::Keda => {
-            spec["triggers"][0]["metadata"]["listLength"] = json!("1");
-            spec["maxReplicaCount"] = json!(MOST);
-            spec["cooldownPeriod"] = json!(1);
-        }
-    }
 }
 
 /// Has a system keep a target at a count, whatever its queue says; `None`: follow the queue again.
