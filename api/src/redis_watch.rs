@@ -161,7 +161,7 @@ impl RedisWatch {
         match timeout(PATIENCE, look).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err((error.kind(), error.to_string())),
-            Err(_) => Err(("timeout", format!("no answer within {PATIENCE:?}"))),
+            Err(_) => Err(("timeout", format!("Redis did not answer within {PATIENCE:?}"))),
         }
     }
 }

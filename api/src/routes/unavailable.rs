@@ -33,7 +33,7 @@ pub(super) async fn answered<T>(
 pub(super) enum Unavailable {
     #[error(transparent)]
     Failed(Error),
-    #[error("no answer within {0:?}")]
+    #[error("Redis did not answer within {0:?}")]
     TimedOut(Duration),
     #[error("not asked: it has given no answer for a while")]
     Silent,

@@ -204,9 +204,10 @@ fn job_that_is_cancelled_before_its_turn_never_runs() {
 fn jobs_that_end_together_are_told_together() {
     let (redis, view) = redis();
     let worker = Worker::start_scripted(&redis, "10.0.0.7", &[("WORKERPOOL_CONCURRENCY", "200")]);
-    let ids: Vec<_> = (0..100).map(|_| view.submit_job("sleep 1", "")).collect();
+    let ids: Vec<_> = (0..100).map(|_| view.submit_job("wait", "")).collect();
     wait_until("all run", || worker.count("job started") == 100);
     let before = view.script_calls();
+    view.submit_job("open", "");
     for id in &ids {
         view.wait_for_status(id, "complete");
     }

@@ -9,6 +9,8 @@
 //! | `later 1.5` | wants to be called again after that time, the first time that this worker has it |
 //! | `kill` | kills the whole process |
 //! | `finish anyway` | works until it is told to stop, and is done then |
+//! | `wait` | works until a job of this worker is `open`, so that all who wait are done in the same moment |
+//! | `open` | ends them |
 //! | anything else | is done |
 //!
 //! Or the one of `examples/thumbnail.rs`.
@@ -31,9 +33,12 @@ use ::worker::{
 };
 use clap::Parser;
 use queue::JobId;
-use tokio::{runtime::Builder, time::sleep};
+use tokio::{runtime::Builder, sync::Semaphore, time::sleep};
 
 use crate::thumbnail::thumbnail;
+
+/// What jobs that `wait` wait at.
+static GATE: Semaphore = Semaphore::const_new(0);
 
 /// Set in the process that is the worker: which handler it has.
 const MARK: &str = "WORKERPOOL_TEST_SCRIPTED";
@@ -97,6 +102,15 @@ async fn play(context: Context) -> Outcome {
         "kill" => process::abort(),
         "finish" => {
             context.stop.cancelled().await;
+            Outcome::Done
+        }
+        "wait" => {
+            // It has no permits: this ends with an error, once it is closed.
+            let _ = GATE.acquire().await;
+            Outcome::Done
+        }
+        "open" => {
+            GATE.close();
             Outcome::Done
         }
         _ => Outcome::Done,
