@@ -96,17 +96,19 @@ impl Many<'_> {
         } = self;
         let begun = Instant::now();
         stage.make_objects(*system, names, self.settings()).await?;
-        let ready = match stage.objects_are_ready(*system, names, self.patience).await? {
-            Ok(at) => time(ms(at.duration_since(begun))),
-            Err(count) => format!("only {count} after {:?}", self.patience),
-        };
+        let ready = stage.objects_are_ready(*system, names, self.patience).await?;
         sleep(SETTLE).await;
         let rest = self.meter.cost(Some(*system), REST).await?;
-        let first = self.first_decision().await?;
-        let reactions = self.reactions().await?;
-        let (ready_again, acts_again) = self.restart().await?;
+        let (ready, answers) = match ready {
+            Ok(at) => (time(ms(at.duration_since(begun))), self.answers().await?),
+            // What it has not come to does not react.
+            Err(count) => (
+                format!("only {count} after {:?}", self.patience),
+                [const { String::new() }; 5],
+            ),
+        };
         println!(
-            "| {} | {} | {ready} | {:.1} % | {:.1} MB | {:.0} | {:.1} | {:.1} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {ready} | {:.1} % | {:.1} MB | {:.0} | {:.1} | {:.1} | {} |",
             system.name(),
             names.len(),
             rest.cpu * 100.0,
@@ -114,13 +116,24 @@ impl Many<'_> {
             rest.redis_connections - idle.redis_connections,
             (rest.redis_commands - idle.redis_commands).max(0.0),
             (rest.api_requests - idle.api_requests).max(0.0),
-            time(first.median()),
-            time(ms(ready_again)),
-            time(ms(acts_again)),
-            time(reactions.median()),
-            time(reactions.percentile(99.0)),
+            answers.join(" | "),
         );
         Ok(())
+    }
+
+    /// The last columns: a new object's first decision, a restart, and reactions.
+    async fn answers(&self) -> anyhow::Result<[String; 5]> {
+        let first = self.first_decision().await?;
+        let reactions = self.reactions().await?;
+        let (ready, acts) = self.restart().await?;
+        Ok([
+            first.median(),
+            ms(ready),
+            ms(acts),
+            reactions.median(),
+            reactions.percentile(99.0),
+        ]
+        .map(time))
     }
 
     /// From the creation of one more object, whose queue holds jobs, until its target's count is written.
