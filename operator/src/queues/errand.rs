@@ -74,9 +74,10 @@ pub(super) async fn mark(drainer: &Drainer, queues: &[Queue], asked: MarkPods, e
     let at = Instant::now();
     let mut workers = Vec::new();
     for queue in queues {
-        workers.extend(drainer.workers(queue).await?);
+        workers.push(drainer.workers(queue).await?);
     }
-    let strangers = strangers(&asked, &workers);
+    let held = held(&workers);
+    let strangers = strangers(&asked, &held);
     let foreign = !strangers.is_empty();
     // A pool's queues are all in one database.
     let connected = match queues.first() {
@@ -84,7 +85,7 @@ pub(super) async fn mark(drainer: &Drainer, queues: &[Queue], asked: MarkPods, e
         _ => ForeignWorkers::default(),
     };
     let at_work = at_work(&strangers, &connected);
-    let chosen = choose(&asked, &workers, &at_work);
+    let chosen = choose(&asked, &held, &at_work);
     let (mut marked, mut idle) = (BTreeSet::new(), chosen.iter().cloned().collect::<BTreeSet<_>>());
     for queue in queues {
         let idle_here = match asked.mark {
@@ -129,16 +130,26 @@ pub(super) async fn unmark(drainer: &Drainer, queues: &[Queue], pods: &[String],
     Ok(())
 }
 
+/// What the pods of our workers hold, on all of their queues. Each worker of a queue tells what its pod holds there.
+fn held(queues: &[Vec<WorkerState>]) -> HashMap<&str, u64> {
+    let mut held = HashMap::new();
+    for workers in queues {
+        let pods = workers
+            .iter()
+            .filter_map(|worker| Some((worker.pod_uid.as_deref()?, worker.held)));
+        for (pod, here) in pods.collect::<HashMap<_, _>>() {
+            *held.entry(pod).or_insert(0) += here;
+        }
+    }
+    held
+}
+
 /// The pods of which no worker of ours was heard, and where they are.
-fn strangers<'a>(asked: &'a MarkPods, workers: &[WorkerState]) -> Vec<(&'a str, IpAddr)> {
-    let ours: HashSet<_> = workers
-        .iter()
-        .filter_map(|worker| worker.pod_uid.as_deref())
-        .collect();
+fn strangers<'a>(asked: &'a MarkPods, held: &HashMap<&str, u64>) -> Vec<(&'a str, IpAddr)> {
     let addresses = asked.addresses.iter();
     addresses
         .map(|(pod, address)| (pod.as_str(), address.to_canonical()))
-        .filter(|(pod, _)| !ours.contains(pod))
+        .filter(|(pod, _)| !held.contains_key(pod))
         .collect()
 }
 
@@ -152,14 +163,7 @@ fn at_work(strangers: &[(&str, IpAddr)], connected: &ForeignWorkers) -> HashSet<
 
 /// The pods to mark: those that go first anyway, then the ones that hold least. A pod of which no worker of ours was
 /// heard holds nothing that we know of, unless it is seen to be `at_work`.
-fn choose(asked: &MarkPods, workers: &[WorkerState], at_work: &HashSet<String>) -> Vec<String> {
-    let mut held = HashMap::new();
-    for worker in workers {
-        if let Some(pod) = &worker.pod_uid {
-            let most: &mut u64 = held.entry(pod.as_str()).or_default();
-            *most = worker.held.max(*most);
-        }
-    }
+fn choose(asked: &MarkPods, held: &HashMap<&str, u64>, at_work: &HashSet<String>) -> Vec<String> {
     let held = |pod: &String| held.get(pod.as_str()).copied().unwrap_or(0);
     let mut others: Vec<_> = asked
         .others
@@ -205,28 +209,38 @@ mod tests {
 
     #[test]
     fn pods_that_kubernetes_takes_first_use_up_the_count() {
-        let workers = [worker("a", 0), worker("b", 0), worker("c", 0)];
+        let held = HashMap::from([("a", 0), ("b", 0), ("c", 0)]);
         assert_eq!(
-            choose(&asked(2, Mark::Quiet), &workers, &HashSet::new()),
+            choose(&asked(2, Mark::Quiet), &held, &HashSet::new()),
             ["pending", "a"]
         );
         assert_eq!(
-            choose(&asked(1, Mark::Quiet), &workers, &HashSet::new()),
+            choose(&asked(1, Mark::Quiet), &held, &HashSet::new()),
             ["pending"]
         );
     }
 
     #[test]
     fn busy_pods_are_passed_over_unless_they_may_be_drained() {
-        let workers = [worker("a", 2), worker("b", 1), worker("c", 0)];
+        let held = HashMap::from([("a", 2), ("b", 1), ("c", 0)]);
         assert_eq!(
-            choose(&asked(9, Mark::Quiet), &workers, &HashSet::new()),
+            choose(&asked(9, Mark::Quiet), &held, &HashSet::new()),
             ["pending", "c"]
         );
         assert_eq!(
-            choose(&asked(3, Mark::Drain), &workers, &HashSet::new()),
+            choose(&asked(3, Mark::Drain), &held, &HashSet::new()),
             ["pending", "c", "b"]
         );
+    }
+
+    #[test]
+    fn what_a_pod_holds_is_that_of_all_its_queues_and_of_each_once() {
+        let queues = [
+            // Two workers in one pod.
+            vec![worker("a", 2), worker("a", 2), worker("b", 1)],
+            vec![worker("a", 0), worker("b", 2)],
+        ];
+        assert_eq!(held(&queues), HashMap::from([("a", 2), ("b", 3)]));
     }
 
     #[test]
@@ -241,12 +255,13 @@ mod tests {
             waiting: [(address(3), vec![3])].into(),
         };
         // Beside the worker of ours in `a` something else uses the same address.
-        let workers = [worker("a", 0)];
-        let strangers = strangers(&asked, &workers);
+        let held = HashMap::from([("a", 0)]);
+        let strangers = strangers(&asked, &held);
         assert_eq!(strangers.len(), 3);
         let at_work = at_work(&strangers, &connected);
         assert_eq!(at_work, HashSet::from(["b".to_owned()]));
-        assert_eq!(choose(&asked, &workers, &at_work), ["pending", "a", "c"]);
-        assert!(super::strangers(&asked, &["a", "b", "c", "pending"].map(|pod| worker(pod, 0))).is_empty());
+        assert_eq!(choose(&asked, &held, &at_work), ["pending", "a", "c"]);
+        let all_ours = ["a", "b", "c", "pending"].map(|pod| (pod, 0)).into();
+        assert!(super::strangers(&asked, &all_ours).is_empty());
     }
 }
