@@ -75,6 +75,7 @@ pub(super) struct ServerTask {
     reads: Schedule<Subject>,
     ticks: Schedule<Queue>,
     risks: Risks,
+    since: Instant,
     /// What it was said of foreign workers that this user may not do.
     foreign_denied: Option<Denied>,
     /// The process that the last reading came from.
@@ -105,6 +106,7 @@ impl ServerTask {
             reads: Schedule::default(),
             ticks: Schedule::default(),
             risks: Risks::asked_first(Instant::now()),
+            since: Instant::now(),
             foreign_denied: None,
             run_id: None,
             under_way: FuturesUnordered::new(),
@@ -410,7 +412,7 @@ impl ServerTask {
                 }
                 let addresses = followed.foreign.as_ref();
                 let at_work = addresses.and_then(|addresses| connected.at_work(subject.own()?, addresses));
-                let mut next = next_poll(subject, &reading);
+                let mut next = next_poll(subject, &reading, self.since);
                 if self.server.cluster.is_some() {
                     // An empty queue may go to another node, and nobody tells of what changes there.
                     next = next.min(reading.read_at + POLL_BUSY);
