@@ -28,7 +28,7 @@ pub fn demand<'a>(spec: &'a WorkerPoolSpec, view: &View, seconds_to_start: f64) 
         let fresh = queues.iter();
         fresh.filter_map(|(spec, view)| Some((*spec, *view, view.fresh()?)))
     };
-    if fresh().next().is_none() || queues.iter().any(|(_, view)| view.is_unread()) {
+    if fresh().next().is_none() || view.is_unread() {
         return Demand {
             queue: QueueState::Unreadable { failures },
             decided_by: None,

@@ -126,6 +126,12 @@ async fn serve(
         scaled(pool, ctx, state, &observed, &decision, decided_by, count);
     }
     let again = look_again(&decision, &bounds, now, wall_clock);
+    let poll = targets::look_again(&observed.place);
+    if observed.view.is_unread() && applied.is_some() {
+        // The first reading, or its failure, comes at once and wakes the pool. Until then the status that is there says more:
+        // an operator that starts again would else write two for each pool.
+        return Ok(next(pool, [again, poll, observed.again], &result?, None));
+    }
     let findings = Findings {
         error: result.as_ref().err(),
         view: Some(&observed.view),
@@ -139,7 +145,6 @@ async fn serve(
     };
     let reported = report(pool, pool_ref, ctx, state, &findings).await;
     let applied = result?;
-    let poll = targets::look_again(&observed.place);
     Ok(next(pool, [again, poll, observed.again], &applied, reported?))
 }
 

@@ -69,6 +69,12 @@ impl QueueView {
 }
 
 impl View {
+    /// Whether one of the queues has not been tried yet.
+    #[must_use]
+    pub fn is_unread(&self) -> bool {
+        self.queues.iter().any(QueueView::is_unread)
+    }
+
     /// Takes together what is known of each queue.
     pub(crate) fn of(queues: Vec<QueueView>) -> Self {
         Self {

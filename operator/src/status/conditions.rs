@@ -28,7 +28,7 @@ pub(super) fn all(
         queue_readable(pool, findings),
         scaling_active(pool, findings),
         available(pool, findings),
-        data_safe(findings),
+        data_safe(pool, findings, last),
     ]
     .into_iter()
     .map(|verdict| verdict.into_condition(pool, last, now))
@@ -177,15 +177,17 @@ pub(crate) fn error_reason(error: &queue::Error) -> &'static str {
 }
 
 /// About the server alone: Ready does not depend on it, as jobs are run all the same.
-fn data_safe(findings: &Findings<'_>) -> Verdict {
+fn data_safe(pool: &WorkerPool, findings: &Findings<'_>, last: &WorkerPoolStatus) -> Verdict {
     let verdict =
         |status, reason: &str, message: String| Verdict::new(kinds::DATA_SAFE, status, reason, message);
     match findings.view.and_then(|view| view.risks.as_ref()) {
-        None => verdict(
-            "Unknown",
-            "NotAskedYet",
-            "how Redis keeps its data has not been asked yet".to_owned(),
-        ),
+        None => said_of(pool, kinds::DATA_SAFE, last).unwrap_or_else(|| {
+            verdict(
+                "Unknown",
+                "NotAskedYet",
+                "how Redis keeps its data has not been asked yet".to_owned(),
+            )
+        }),
         Some(Err(error)) => verdict("Unknown", error_reason(error), error.to_string()),
         Some(Ok(risks)) if risks.is_empty() => verdict(
             "True",
@@ -197,6 +199,20 @@ fn data_safe(findings: &Findings<'_>) -> Verdict {
             verdict("False", "AtRisk", sentences.join("; "))
         }
     }
+}
+
+/// What the last status says of the spec as it is: it holds until more is known. An operator that starts again has nothing to
+/// take back.
+fn said_of(pool: &WorkerPool, kind: &'static str, last: &WorkerPoolStatus) -> Option<Verdict> {
+    let last = last.conditions.iter().find(|condition| condition.type_ == kind)?;
+    (last.observed_generation == pool.metadata.generation).then(|| {
+        let status = match last.status.as_str() {
+            "True" => "True",
+            "False" => "False",
+            _ => "Unknown",
+        };
+        Verdict::new(kind, status, &last.reason, last.message.clone())
+    })
 }
 
 fn scaling_active(pool: &WorkerPool, findings: &Findings<'_>) -> Verdict {

@@ -184,7 +184,7 @@ async fn each_series_of_a_pool_has_its_value_and_ends_with_the_pool() {
 
 #[tokio::test]
 async fn what_the_operator_is_and_what_failed_is_counted() {
-    let world = World::with_pool(json!({})).deployed(0);
+    let world = World::with_pool(json!({})).deployed(0).settled().await;
     let value = |name: &str| {
         series(&world.scrape())
             .get(format!("workerpool_operator_{name}").as_str())

@@ -88,9 +88,9 @@ async fn data_at_risk_is_told_in_plain_words_and_the_pool_stays_ready() {
 
 /// What the status says of a pool with this spec, and that the event is told.
 async fn halted(spec: Value, event: &str) -> (Value, String) {
-    let world = World::with_pool(spec).deployed(2);
-    world.reconcile().await.unwrap();
-    let status = world.api.only(&Method::PATCH, "/hw7/status").body["status"].clone();
+    let mut world = World::with_pool(spec).deployed(2);
+    let call = world.reconcile_until(&Method::PATCH, STATUS).await;
+    let status = call.body["status"].clone();
     let note = world.api.event(event).await;
     (status, note)
 }
@@ -133,7 +133,7 @@ fn version_of(call: &super::api::Call) -> Option<&str> {
 
 #[tokio::test]
 async fn status_is_written_only_upon_the_version_that_was_seen_last() {
-    let mut world = World::with_pool(json!({})).deployed(0);
+    let mut world = World::with_pool(json!({})).deployed(0).settled().await;
     world.edit(|pool| pool.metadata.resource_version = Some("700".to_owned()));
     // Somebody wrote meanwhile, another operator perhaps.
     world.api.refuse_once(STATUS, 409);
@@ -145,7 +145,8 @@ async fn status_is_written_only_upon_the_version_that_was_seen_last() {
     world.api.forget_calls();
     world.reconcile().await.unwrap();
     assert_eq!(version_of(&world.api.only(&Method::PATCH, STATUS)), Some("800"));
-    let world = world.settled().await;
+    world.api.forget_calls();
+    world.edit(|pool| pool.spec.paused = true);
     world.reconcile().await.unwrap();
     assert_eq!(version_of(&world.api.only(&Method::PATCH, STATUS)), Some("3000"));
 }
@@ -184,4 +185,28 @@ async fn status_that_somebody_else_wrote_over_it_is_put_right() {
     let call = world.api.only(&Method::PATCH, STATUS);
     assert_eq!(call.body["status"]["desiredReplicas"], 0);
     assert_eq!(version_of(&call), Some("3002"));
+}
+
+#[tokio::test]
+async fn nothing_is_said_before_the_first_reading_and_nothing_again_after_a_restart() {
+    let mut world = World::with_pool(json!({})).deployed(0);
+    world.edit(|pool| pool.metadata.generation = Some(1));
+    world.reconcile().await.unwrap();
+    assert!(world.api.summary().is_empty(), "{:?}", world.api.summary());
+    let world = world.settled().await;
+    world.reconcile().await.unwrap();
+    let said = world.api.only(&Method::PATCH, STATUS).body["status"].clone();
+
+    let mut again = World::with_pool(json!({})).deployed(0);
+    again.edit(|pool| {
+        pool.metadata.generation = Some(1);
+        pool.status = serde_json::from_value(said).unwrap();
+    });
+    again.reconcile().await.unwrap();
+    while again.ctx.queues.view(&again.pool_ref()).is_unread() {
+        again.woken().await;
+    }
+    // Whatever else is not known yet.
+    again.reconcile().await.unwrap();
+    assert!(again.api.summary().is_empty(), "{:?}", again.api.summary());
 }
