@@ -126,6 +126,30 @@ fn pinned_pool_is_ready_though_its_queue_cannot_be_read() {
 }
 
 #[test]
+fn what_was_said_of_the_data_holds_until_it_is_asked_again_for_the_same_spec() {
+    let of = |pool: &WorkerPool, risks, last: &WorkerPoolStatus| {
+        let view = View { risks, ..view(7) };
+        let findings = Findings {
+            view: Some(&view),
+            ..Findings::default()
+        };
+        build_status(pool, &findings, last, at(1))
+    };
+    let mut pool = pool();
+    let last = of(
+        &pool,
+        Some(Ok(vec![queue::Risk::NoAppendOnly])),
+        &WorkerPoolStatus::default(),
+    );
+    assert_eq!(of(&pool, None, &last), last);
+    pool.metadata.generation = Some(5);
+    assert_eq!(
+        condition(&of(&pool, None, &last), "DataSafe"),
+        ("Unknown", "NotAskedYet")
+    );
+}
+
+#[test]
 fn data_at_risk_is_told_in_plain_words_and_leaves_the_pool_ready() {
     let decision = decision(2, scaling::Mode::Queue, Reason::JobsPerReplica);
     let build = |risks| {
