@@ -20,6 +20,9 @@ struct Running {
 /// Two tests that kill the operator at once would each see the other's restart.
 static KILLING: Mutex<()> = Mutex::const_new(());
 
+/// How long the Lease may be nobody's, or a dead one's.
+const LEADS_WITHIN: Duration = Duration::from_secs(20);
+
 /// Kills the operator's process with SIGKILL: nothing is said or tidied up any more. Answers when its container has been
 /// started again and is ready, or another one leads.
 ///
@@ -27,18 +30,15 @@ static KILLING: Mutex<()> = Mutex::const_new(());
 /// When its process is not on this machine, or none leads within 180 s.
 pub async fn kill_operator() -> Result<()> {
     let _alone = KILLING.lock().await;
-    let before = running().await?;
+    let before = leader("an operator leads", LEADS_WITHIN, |_| true).await?;
     kill(&before).await?;
-    eventually(
+    leader(
         "an operator is ready and leads",
         Duration::from_secs(180),
-        async || {
-            let now = running().await?;
-            let another = now.uid != before.uid || now.restarts > before.restarts;
-            Ok(Look::when(now.ready && another, (), || format!("{now:?}")))
-        },
+        |now| now.ready && (now.uid != before.uid || now.restarts > before.restarts),
     )
-    .await
+    .await?;
+    Ok(())
 }
 
 /// Lets a second operator stand by, kills the one that leads with SIGKILL, and does `work` while it is dead. The standby goes
@@ -50,15 +50,9 @@ pub async fn kill_leader_beside_a_standby(work: impl AsyncFnOnce() -> Result<()>
     let _alone = KILLING.lock().await;
     scale_operator(2).await?;
     let worked = async {
-        let before = running().await?;
+        let before = leader("an operator leads", LEADS_WITHIN, |_| true).await?;
         kill(&before).await?;
-        let after = eventually("the standby leads", Duration::from_secs(20), async || {
-            let now = running().await?;
-            Ok(Look::when(now.uid != before.uid, now, || {
-                format!("{before:?} leads")
-            }))
-        })
-        .await?;
+        let after = leader("the standby leads", LEADS_WITHIN, |now| now.uid != before.uid).await?;
         work().await?;
         let now = running().await?;
         ensure!(now.uid == after.uid, "{now:?} led meanwhile, not {after:?}");
@@ -91,7 +85,21 @@ async fn kill(operator: &Running) -> Result<()> {
     Ok(())
 }
 
-/// The operator that leads: the Lease names it by its pod, with something behind that no other process has.
+/// Waits for an operator that leads and is as it should be.
+async fn leader(what: &str, within: Duration, fits: impl Fn(&Running) -> bool) -> Result<Running> {
+    eventually(what, within, async || {
+        let now = running().await?;
+        Ok(if fits(&now) {
+            Look::Seen(now)
+        } else {
+            Look::NotYet(format!("{now:?}"))
+        })
+    })
+    .await
+}
+
+/// The operator that leads: the Lease names it by its pod, with something behind that no other process has. An error in the moment
+/// after one has given the Lease back.
 async fn running() -> Result<Running> {
     let lease = [
         "-n",
