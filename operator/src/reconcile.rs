@@ -127,10 +127,12 @@ async fn serve(
     }
     let again = look_again(&decision, &bounds, now, wall_clock);
     let poll = targets::look_again(&observed.place);
-    if observed.view.is_unread() && applied.is_some() {
+    if observed.view.is_unread()
+        && let Ok(applied) = &result
+    {
         // The first reading, or its failure, comes at once and wakes the pool. Until then the status that is there says more:
         // an operator that starts again would else write two for each pool.
-        return Ok(next(pool, [again, poll, observed.again], &result?, None));
+        return Ok(next(pool, [again, poll, observed.again], applied, None));
     }
     let findings = Findings {
         error: result.as_ref().err(),

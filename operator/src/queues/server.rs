@@ -75,6 +75,7 @@ pub(super) struct ServerTask {
     reads: Schedule<Subject>,
     ticks: Schedule<Queue>,
     risks: Risks,
+    /// Polls fall due together at moments counted from then.
     since: Instant,
     /// What it was said of foreign workers that this user may not do.
     foreign_denied: Option<Denied>,

@@ -77,17 +77,16 @@ impl View {
 
     /// Takes together what is known of each queue.
     pub(crate) fn of(queues: Vec<QueueView>) -> Self {
-        Self {
-            reading: if queues.iter().any(QueueView::is_unread) {
-                None
-            } else {
-                together(queues.iter().filter_map(|queue| queue.reading.as_ref()))
-            },
+        let mut view = Self {
             failures: queues.iter().map(|queue| queue.failures).max().unwrap_or(0),
             error: queues.iter().find_map(|queue| queue.error.clone()),
             queues,
             ..Self::default()
+        };
+        if !view.is_unread() {
+            view.reading = together(view.queues.iter().filter_map(|queue| queue.reading.as_ref()));
         }
+        view
     }
 
     /// With what foreign workers are doing.
