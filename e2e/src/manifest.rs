@@ -111,7 +111,9 @@ pub(crate) fn redis_with_sentinel(namespace: &str) -> [Value; 6] {
         "sentinel resolve-hostnames yes".to_owned(),
         "sentinel announce-hostnames yes".to_owned(),
         format!("sentinel monitor jobs {first} 6379 1"),
-        "sentinel down-after-milliseconds jobs 1000".to_owned(),
+        // It takes no replica whose link was down for ten times as long before it missed the master. On a busy machine it may
+        // miss it 30 s late: so long it decides nothing ("TILT") after it stood still for 2 s.
+        "sentinel down-after-milliseconds jobs 5000".to_owned(),
         "sentinel failover-timeout jobs 5000".to_owned(),
     ];
     let script = format!(

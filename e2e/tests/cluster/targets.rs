@@ -11,6 +11,8 @@ const SET: &str = "numbered";
 const CREW: &str = "a-crew";
 /// The test's own, so that another's rights do not reach it.
 const GROUP: &str = "targets.e2e.workerpool.dev";
+/// The ClusterRole that lets the operator scale crews.
+const RIGHT: &str = "workerpool-e2e-scales-crews";
 const WORK: Duration = Duration::from_secs(4);
 
 #[tokio::test]
@@ -46,6 +48,7 @@ async fn a_stateful_set_follows_its_queue_up_and_down_and_no_job_is_cut() -> Res
 #[ignore = "needs a cluster"]
 async fn a_custom_resource_is_scaled_once_somebody_gives_the_right() -> Result<()> {
     in_namespace("crew", async |ns| {
+        take_the_right_of_an_earlier_run(ns).await?;
         ns.deploy_redis().await?;
         let api = ns.deploy_api().await?;
         ns.apply(&crews()).await?;
@@ -186,12 +189,31 @@ fn crews() -> Value {
     })
 }
 
+/// It is the cluster's, and outlives the test.
+async fn take_the_right_of_an_earlier_run(ns: &Namespace) -> Result<()> {
+    ns.kubectl(["delete", "clusterrole", RIGHT, "--ignore-not-found"])
+        .await?;
+    eventually("the operator has no right to scale crews", A_WHILE, async || {
+        let rights = ns
+            .kubectl([
+                "get",
+                "clusterrole",
+                "workerpool-targets",
+                "-o",
+                "jsonpath={.rules}",
+            ])
+            .await?;
+        Ok(Look::when(!rights.contains(GROUP), (), || rights))
+    })
+    .await
+}
+
 fn right_to_scale_crews() -> Value {
     json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRole",
         "metadata": {
-            "name": "workerpool-e2e-scales-crews",
+            "name": RIGHT,
             "labels": {"workerpool.dev/aggregate-to-operator": "true"},
         },
         "rules": [{"apiGroups": [GROUP], "resources": ["crews/scale"], "verbs": ["get", "patch"]}],
