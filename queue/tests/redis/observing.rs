@@ -313,6 +313,16 @@ async fn a_replica_is_not_the_master() {
 }
 
 #[tokio::test]
+async fn a_master_that_becomes_a_replica_is_not_believed_from_the_next_read_on() {
+    let mut fixture = Fixture::new();
+    let watch = Watch::armed(&fixture).await;
+    // The connection stays, and the ping that would notice is 3 s away at the most.
+    fixture.ask::<()>(&["REPLICAOF", "127.0.0.1", "1"]);
+    let reading = watch.observer.read(&[watch.queue]).await.remove(0);
+    assert!(matches!(reading, Err(Error::NotMaster { .. })), "{reading:?}");
+}
+
+#[tokio::test]
 async fn the_changes_end_with_the_last_observer() {
     let fixture = Fixture::new();
     let Watch {

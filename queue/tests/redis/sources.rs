@@ -316,3 +316,14 @@ async fn nothing_is_written_and_few_rights_are_needed() {
     assert_eq!(keys, ["rq:queue:mails"]);
     drop(fixture.redis);
 }
+
+#[tokio::test]
+async fn a_master_that_becomes_a_replica_is_not_believed_from_the_next_read_on() {
+    let mut fixture = Fixture::new().await;
+    let list = waiting(&[key(KeyKind::List, "mails")]);
+    assert_eq!(fixture.lengths(&list).await, (0, 0));
+    // The connection stays, and the ping that would notice is 3 s away at the most.
+    fixture.ask(&["REPLICAOF", "127.0.0.1", "1"]);
+    let reading = fixture.read(&list).await;
+    assert!(matches!(reading, Err(Error::NotMaster { .. })), "{reading:?}");
+}
