@@ -144,7 +144,9 @@ async fn follow_leadership(ctx: Arc<Context>) {
         match epoch {
             Some(epoch) => {
                 tracing::info!(epoch, "leading");
-                clearing.spawn(clear_leftovers(ctx.client.clone(), epoch));
+                let client = ctx.client.clone();
+                clearing
+                    .spawn(async move { scale_down::clear_leftovers(&client, epoch, LEFTOVERS_AFTER).await });
             }
             None => tracing::info!("not leading any more"),
         }
@@ -168,15 +170,6 @@ async fn look_after_jobs(parts: jobs::Parts, leadership: Leadership) {
             now = leadership.changed_from(epoch) => now,
             now = term => now,
         };
-    }
-}
-
-async fn clear_leftovers(client: Client, epoch: u64) {
-    tokio::time::sleep(LEFTOVERS_AFTER).await;
-    match scale_down::clear_leftovers(&client, epoch).await {
-        Ok(0) => {}
-        Ok(pods) => tracing::info!(pods, "cleared deletion costs that were left behind"),
-        Err(error) => tracing::warn!(%error, "deletion costs that were left behind may remain"),
     }
 }
 

@@ -3,6 +3,8 @@
 //! A pod that bears a cost of ours bears the label [`LEAVING`] too, with the term of leadership in which it was set: what a
 //! term left behind is found by it, and never taken for what the present one sets.
 
+use std::time::Duration;
+
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
@@ -31,6 +33,8 @@ const FIELD_MANAGER: &str = "workerpool-operator/pods";
 const WRITES_AT_ONCE: usize = 8;
 /// Pods that somebody else wrote to meanwhile are listed anew, so often.
 const LEFTOVERS_TRIES: usize = 5;
+/// Where the API server goes on refusing it, it is tried again this often.
+const LEFTOVERS_LAST_RETRY: Duration = Duration::from_secs(300);
 
 /// The pods of a workload.
 #[derive(Debug, Default)]
@@ -143,11 +147,25 @@ async fn patch_all(
         .await
 }
 
-/// Clears the costs that terms before this one left behind, which ended in the middle of a scale-down.
-///
-/// # Errors
-/// What the API server answers.
-pub async fn clear_leftovers(client: &Client, epoch: u64) -> Result<usize, Error> {
+/// Clears the costs that terms before this one left behind, which ended in the middle of a scale-down: `after` so long, and then
+/// until it is done, twice as late each time.
+pub async fn clear_leftovers(client: &Client, epoch: u64, after: Duration) {
+    let mut wait = after;
+    loop {
+        tokio::time::sleep(wait).await;
+        match clear_once(client, epoch).await {
+            Ok(0) => return,
+            Ok(pods) => {
+                tracing::info!(pods, "cleared deletion costs that were left behind");
+                return;
+            }
+            Err(error) => tracing::warn!(%error, "deletion costs that were left behind may remain for now"),
+        }
+        wait = (2 * wait).min(LEFTOVERS_LAST_RETRY);
+    }
+}
+
+async fn clear_once(client: &Client, epoch: u64) -> Result<usize, Error> {
     let pods: Api<Pod> = Api::all(client.clone());
     let left = ListParams::default().labels(&format!("{LEAVING},{LEAVING} notin ({STAYING},{epoch})"));
     let mut cleared = 0;
