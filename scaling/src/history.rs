@@ -199,3 +199,61 @@ fn forget(ordered: &mut VecDeque<Past>, now: Instant) {
         ordered.pop_front();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Mode, Reason};
+
+    fn recommending(count: u32) -> Decision {
+        Decision {
+            replicas: count,
+            desired: count,
+            raw: None,
+            recommended: count,
+            working: true,
+            mode: Mode::Queue,
+            reason: Reason::JobsPerReplica,
+            not_before: None,
+        }
+    }
+
+    #[test]
+    fn recommendations_are_forgotten_when_no_window_can_reach_them() {
+        let (start, mut history) = (Instant::now(), History::starting_at(1000));
+        // Falling all the time, each is a peak; rising, a low.
+        for step in 1..=1000 {
+            history.record(&recommending(1000 - step), start + MAX_WINDOW / 100 * step);
+        }
+        assert!(history.peaks.len() <= 101, "{} peaks", history.peaks.len());
+        for step in 1..=1000 {
+            let after = MAX_WINDOW / 100 * (1000 + step);
+            history.record(&recommending(step), start + after);
+        }
+        assert!(history.lows.len() <= 101, "{} lows", history.lows.len());
+    }
+
+    #[test]
+    fn changes_of_one_second_are_one_at_the_later_time() {
+        let (start, mut history) = (Instant::now(), History::starting_at(0));
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        history.scaled(0, 3, at(0));
+        history.scaled(3, 5, at(999));
+        history.scaled(5, 4, at(1_999));
+        assert_eq!(history.changes.len(), 2);
+        let period = Duration::from_secs(10);
+        assert_eq!(
+            history.changed_within(period, at(2_000)),
+            (5, 1, Some(at(10_999)))
+        );
+    }
+
+    #[test]
+    fn changes_are_forgotten_when_no_period_can_reach_them() {
+        let (start, mut history) = (Instant::now(), History::starting_at(0));
+        for step in 0..1000 {
+            history.scaled(step, step + 1, start + MAX_PERIOD / 100 * step);
+        }
+        assert_eq!(history.changes.len(), 100);
+    }
+}

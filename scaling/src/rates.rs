@@ -162,6 +162,35 @@ mod tests {
     }
 
     #[test]
+    fn what_came_in_one_step_weighs_as_much_as_the_step_is_long() {
+        let (start, mut rates) = (Instant::now(), Rates::default());
+        rates.take_in(counted(start, 0, 100, 100.0, 30));
+        // 80 were completed and 10 are there more: 3 a second, of which 1 − 1/e after one memory.
+        rates.take_in(counted(start, 30, 180, 180.0, 40));
+        assert!((rates.arrivals_per_second() - 1.896).abs() < 0.001, "{rates:?}");
+    }
+
+    #[test]
+    fn looks_at_which_nothing_was_completed_or_no_time_has_passed_keep_the_mean() {
+        let (start, mut rates) = (Instant::now(), Rates::default());
+        rates.take_in(counted(start, 0, 10, 20.0, 0));
+        rates.take_in(counted(start, 600, 10, 20.0, 0));
+        rates.take_in(counted(start, 600, 10, 20.0, 5));
+        assert_eq!(rates.seconds_per_job(), Some(2.0));
+        assert_eq!(rates.arrivals_per_second(), 0.0);
+    }
+
+    #[test]
+    fn counts_of_which_one_began_anew_tell_nothing() {
+        let (start, mut rates) = (Instant::now(), Rates::default());
+        rates.take_in(counted(start, 0, 10, 20.0, 0));
+        // More jobs in less time than before: another server's.
+        rates.take_in(counted(start, 10, 20, 5.0, 0));
+        assert_eq!(rates.seconds_per_job(), Some(2.0));
+        assert_eq!(rates.arrivals_per_second(), 0.0);
+    }
+
+    #[test]
     fn counts_that_begin_anew_change_nothing_by_themselves() {
         let (start, mut rates) = (Instant::now(), Rates::default());
         let first = counted(start, 0, 0, 0.0, 10);

@@ -6,8 +6,8 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use scaling::{
-    Behavior, Combine, Fallback, FallbackBehavior, History, Load, Observation, Policy, QueueState, RateLimit,
-    Reading, Reason, SelectPolicy, Share, decide,
+    Behavior, Combine, Decision, Fallback, FallbackBehavior, History, Load, Observation, Policy, QueueState,
+    RateLimit, Reading, Reason, SelectPolicy, Share, decide,
 };
 
 /// One decision of a pool that has had `current` replicas for long: what it sees, and what comes out.
@@ -250,6 +250,92 @@ fn each_worked_example_comes_out_as_written() {
     }
 }
 
+/// What comes out for a pool that has had `current` replicas for long.
+fn decided(policy: &Policy, current: u32, queue: QueueState) -> Decision {
+    let observation = Observation {
+        current,
+        age: HOUR,
+        queue,
+    };
+    decide(
+        policy,
+        &observation,
+        &History::starting_at(current),
+        Instant::now(),
+    )
+}
+
+#[test]
+fn a_replica_that_runs_several_jobs_at_once_counts_for_as_many() {
+    let policy = Policy {
+        concurrency: count(4),
+        ..wait_at_most(60)
+    };
+    let replicas = |queue| decided(&policy, 1, queue).replicas;
+    assert_eq!(
+        replicas(measured(240, 0, 10.0, 0.0)),
+        10,
+        "240 × 10 s, 4 at once, within 60 s"
+    );
+    assert_eq!(
+        replicas(measured(24, 0, 10.0, 2.0)),
+        5,
+        "20 are under way at any time, 4 in each"
+    );
+    assert_eq!(replicas(measured(3, 0, 1000.0, 0.0)), 1, "3 jobs fit into one");
+}
+
+#[test]
+fn each_direction_has_its_own_tolerance() {
+    let mut policy = tolerant();
+    policy.behavior.scale_up.tolerance = 0.0;
+    policy.behavior.scale_down.tolerance = 0.5;
+    let of = |waiting| {
+        let decision = decided(&policy, 10, jobs(waiting, 0, 0));
+        (decision.replicas, decision.reason)
+    };
+    assert_eq!(of(51), (11, Reason::JobsPerReplica));
+    assert_eq!(of(25), (10, Reason::WithinTolerance));
+    assert_eq!(of(24), (5, Reason::JobsPerReplica));
+}
+
+#[test]
+fn a_limit_that_allows_just_what_is_wanted_limits_nothing() {
+    let up = decided(&slowly_up(SelectPolicy::Max), 4, jobs(40, 0, 0));
+    assert_eq!((up.replicas, up.reason), (8, Reason::JobsPerReplica));
+    let down = decided(&slowly_down(SelectPolicy::Max), 40, jobs(180, 0, 0));
+    assert_eq!((down.replicas, down.reason), (36, Reason::JobsPerReplica));
+}
+
+#[test]
+fn a_job_that_runs_wakes_a_pool_at_zero_whatever_the_threshold() {
+    let policy = Policy {
+        activation_threshold: 5,
+        ..at_once()
+    };
+    assert_eq!(decided(&policy, 0, jobs(5, 0, 0)).reason, Reason::BelowActivation);
+    assert_eq!(decided(&policy, 0, jobs(0, 1, 0)).replicas, 1);
+}
+
+#[test]
+fn a_pin_below_waits_for_the_queue_to_be_read_and_says_where_it_wants_to_go() {
+    let policy = Policy {
+        replicas: Some(1),
+        ..falling_back(FallbackBehavior::Static)
+    };
+    let after = |failures| {
+        let decision = decided(&policy, 4, QueueState::Unreadable { failures });
+        (
+            decision.replicas,
+            decision.desired,
+            decision.recommended,
+            decision.reason,
+        )
+    };
+    assert_eq!(after(2), (4, 1, 1, Reason::QueueUnreadable));
+    assert_eq!(after(3), (1, 1, 1, Reason::Pinned));
+}
+
 /// A pool whose decisions are carried out at once.
 struct Pool {
     policy: Policy,
@@ -343,6 +429,21 @@ fn a_cooldown_keeps_one_replica_after_the_last_work_and_the_window_holds_apart_f
     );
     assert_eq!(pool.at(509, 0), (1, Reason::Cooldown));
     assert_eq!(pool.at(510, 0), (0, Reason::JobsPerReplica));
+}
+
+#[test]
+fn a_pool_that_nobody_looked_at_has_worked_until_it_is_seen_not_to() {
+    let mut pool = Pool::new(
+        Policy {
+            cooldown: Duration::from_secs(60),
+            ..at_once()
+        },
+        0,
+    );
+    assert_eq!(pool.at(0, 10), (2, Reason::JobsPerReplica));
+    assert_eq!(pool.at(1000, 0), (1, Reason::Cooldown));
+    assert_eq!(pool.at(1059, 0), (1, Reason::Cooldown));
+    assert_eq!(pool.at(1060, 0), (0, Reason::JobsPerReplica));
 }
 
 #[test]
