@@ -286,6 +286,30 @@ fn a_replica_that_runs_several_jobs_at_once_counts_for_as_many() {
 }
 
 #[test]
+fn several_jobs_at_once_count_in_what_is_tolerated_too() {
+    let policy = Policy {
+        concurrency: count(4),
+        target_wait: Some(Duration::from_secs(60)),
+        ..tolerant()
+    };
+    // More replicas than jobs have slots would be in time: 36 jobs are work for 9.
+    let kept = decided(&policy, 10, measured(36, 0, 1000.0, 0.0));
+    assert_eq!((kept.replicas, kept.reason), (10, Reason::WithinTolerance));
+}
+
+#[test]
+fn a_time_that_no_job_can_take_is_not_believed() {
+    for seconds in [0.0, -1.0, f64::INFINITY, f64::NAN] {
+        let decision = decided(&wait_at_most(60), 1, measured(10, 0, seconds, 1.0));
+        assert_eq!(
+            (decision.replicas, decision.reason),
+            (2, Reason::JobsPerReplica),
+            "{seconds}"
+        );
+    }
+}
+
+#[test]
 fn each_direction_has_its_own_tolerance() {
     let mut policy = tolerant();
     policy.behavior.scale_up.tolerance = 0.0;
