@@ -342,6 +342,17 @@ fn a_job_that_runs_wakes_a_pool_at_zero_whatever_the_threshold() {
 }
 
 #[test]
+fn the_threshold_is_for_pools_that_rest_below_their_minimum_alone() {
+    let policy = Policy {
+        min_replicas: 1,
+        activation_threshold: 5,
+        jobs_per_replica: count(1),
+        ..at_once()
+    };
+    assert_eq!(decided(&policy, 1, jobs(5, 0, 0)).replicas, 5);
+}
+
+#[test]
 fn a_pin_below_waits_for_the_queue_to_be_read_and_says_where_it_wants_to_go() {
     let policy = Policy {
         replicas: Some(1),
