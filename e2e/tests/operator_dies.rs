@@ -1,5 +1,6 @@
-//! The operator is killed with SIGKILL while there is work. The kubelet takes up to 10 s to start it again (other clusters' up to minutes), and
-//! meanwhile nothing is scaled: so these tests are a program of their own, and never run beside those that wait for a count.
+//! The operator is killed with SIGKILL while there is work. The kubelet takes up to 10 s to start it again (up to minutes where it is
+//! set otherwise), and meanwhile nothing is scaled: so these tests are a program of their own, and never run beside those that wait
+//! for a count.
 
 use anyhow::{Context, Result, ensure};
 use redis::AsyncCommands;

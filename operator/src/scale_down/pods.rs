@@ -154,9 +154,10 @@ pub async fn clear_leftovers(client: &Client, epoch: u64, after: Duration) {
     loop {
         tokio::time::sleep(wait).await;
         match clear_once(client, epoch).await {
-            Ok(0) => return,
             Ok(pods) => {
-                tracing::info!(pods, "cleared deletion costs that were left behind");
+                if pods > 0 {
+                    tracing::info!(pods, "cleared deletion costs that were left behind");
+                }
                 return;
             }
             Err(error) => tracing::warn!(%error, "deletion costs that were left behind may remain for now"),
