@@ -369,6 +369,8 @@ fn a_pin_below_waits_for_the_queue_to_be_read_and_says_where_it_wants_to_go() {
     };
     assert_eq!(after(2), (4, 1, 1, Reason::QueueUnreadable));
     assert_eq!(after(3), (1, 1, 1, Reason::Pinned));
+    let reached = decided(&policy, 1, QueueState::Unreadable { failures: 1 });
+    assert_eq!(reached.reason, Reason::Pinned);
 }
 
 /// A pool whose decisions are carried out at once.
