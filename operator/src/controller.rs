@@ -145,8 +145,7 @@ async fn follow_leadership(ctx: Arc<Context>) {
             Some(epoch) => {
                 tracing::info!(epoch, "leading");
                 let client = ctx.client.clone();
-                clearing
-                    .spawn(async move { scale_down::clear_leftovers(&client, epoch, LEFTOVERS_AFTER).await });
+                clearing.spawn(scale_down::clear_leftovers(client, epoch, LEFTOVERS_AFTER));
             }
             None => tracing::info!("not leading any more"),
         }

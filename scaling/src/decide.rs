@@ -41,7 +41,7 @@ pub fn decide(policy: &Policy, observation: &Observation, history: &History, now
 
 /// A count that was decided without the queue. It is its own recommendation, and passes for work: when the queue decides
 /// again, window and cooldown start from here.
-fn unasked(count: u32, mode: Mode, reason: Reason) -> Decision {
+pub(crate) fn unasked(count: u32, mode: Mode, reason: Reason) -> Decision {
     Decision {
         replicas: count,
         desired: count,

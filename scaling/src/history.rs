@@ -203,19 +203,10 @@ fn forget(ordered: &mut VecDeque<Past>, now: Instant) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Mode, Reason};
+    use crate::{Mode, Reason, decide::unasked};
 
     fn recommending(count: u32) -> Decision {
-        Decision {
-            replicas: count,
-            desired: count,
-            raw: None,
-            recommended: count,
-            working: true,
-            mode: Mode::Queue,
-            reason: Reason::JobsPerReplica,
-            not_before: None,
-        }
+        unasked(count, Mode::Queue, Reason::JobsPerReplica)
     }
 
     #[test]

@@ -232,15 +232,8 @@ fn examples() -> Vec<Example> {
 
 #[test]
 fn each_worked_example_comes_out_as_written() {
-    let now = Instant::now();
     for example in examples() {
-        let history = History::starting_at(example.current);
-        let observation = Observation {
-            current: example.current,
-            age: HOUR,
-            queue: example.queue,
-        };
-        let decision = decide(&example.policy, &observation, &history, now);
+        let decision = decided(&example.policy, example.current, example.queue);
         assert_eq!(
             (decision.replicas, decision.reason),
             (example.replicas, example.reason),
@@ -591,12 +584,7 @@ fn a_decision_names_the_second_at_which_it_may_be_another() {
 
 #[test]
 fn a_pool_that_waits_for_busy_workers_says_where_it_wants_to_go() {
-    let observation = Observation {
-        current: 8,
-        age: HOUR,
-        queue: jobs(0, 5, 5),
-    };
-    let decision = decide(&at_once(), &observation, &History::starting_at(8), Instant::now());
+    let decision = decided(&at_once(), 8, jobs(0, 5, 5));
     assert_eq!(
         (decision.replicas, decision.desired, decision.reason),
         (5, 1, Reason::BusyWorkers)

@@ -149,11 +149,11 @@ async fn patch_all(
 
 /// Clears the costs that terms before this one left behind, which ended in the middle of a scale-down: `after` so long, and then
 /// until it is done, twice as late each time.
-pub async fn clear_leftovers(client: &Client, epoch: u64, after: Duration) {
+pub async fn clear_leftovers(client: Client, epoch: u64, after: Duration) {
     let mut wait = after;
     loop {
         tokio::time::sleep(wait).await;
-        match clear_once(client, epoch).await {
+        match clear_once(&client, epoch).await {
             Ok(pods) => {
                 if pods > 0 {
                     tracing::info!(pods, "cleared deletion costs that were left behind");

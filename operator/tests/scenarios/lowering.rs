@@ -119,7 +119,7 @@ async fn costs_of_earlier_terms_are_cleared_only_as_they_were_seen() {
     world.api.hold(Vec::new(), vec![left]);
     // This term has written to the pod meanwhile.
     world.api.refuse_once("/pods/a", 409);
-    scale_down::clear_leftovers(&world.ctx.client, 7, Duration::ZERO).await;
+    scale_down::clear_leftovers(world.ctx.client.clone(), 7, Duration::ZERO).await;
     let calls = world.api.calls();
     let query = &calls[0].query;
     assert!(
@@ -136,7 +136,7 @@ async fn costs_of_earlier_terms_are_cleared_though_the_api_server_refused_it_bef
     world.api.hold(Vec::new(), vec![leaving("a", 6)]);
     world.api.refuse_once("/pods", 500);
     world.api.refuse_once("/pods/a", 500);
-    scale_down::clear_leftovers(&world.ctx.client, 7, Duration::from_millis(1)).await;
+    scale_down::clear_leftovers(world.ctx.client.clone(), 7, Duration::from_millis(1)).await;
     let calls = world.api.calls();
     let tried = calls.iter().filter(|call| call.path.ends_with("/pods/a")).count();
     assert!(tried > 1, "refused, and tried again: {calls:?}");
