@@ -9,7 +9,8 @@
 //!    show.
 //! 4. [`endpoints()`] turns both into an [`axum::Router`], to merge into a program's own or to [`serve`] alone.
 //! 5. [`Outage`] logs what many calls run into at once, without saying it as often.
-//! 6. [`abort_on_panic`] lets no process live on that has lost one of its tasks; [`log_panics`] is for those that survive.
+//! 6. [`abort_on_panic`] ends a process that has lost one of its tasks, unless [`catch_panic`] is around the panic: then one
+//!    pool, server, Job or request fails, and the others go on. [`log_panics`] is for programs that survive each panic.
 //! 7. [`Shutdown`] tells everything when to stop: politely on the first signal, at once on the second.
 
 mod args;
@@ -29,7 +30,7 @@ pub use health::{Condition, Health};
 pub use logs::{InvalidLogFilter, LogArgs, LogFormat, Logs};
 pub use metrics::registry;
 pub use outage::Outage;
-pub use panics::{abort_on_panic, log_panics};
+pub use panics::{Panicked, abort_on_panic, catch_panic, catch_panic_now, log_panics};
 pub use server::{Limits, serve};
 pub use shutdown::Shutdown;
 pub use warnings::Warnings;
