@@ -7,7 +7,11 @@ use std::{
 
 use queue::{JobId, JobState, Producer, Queue, Server};
 
-use super::{access::Access, entry::Uid};
+use super::{
+    access::Access,
+    entry::Uid,
+    slots::{Slot, Slots},
+};
 use crate::{PoolRef, queues::Queues};
 
 /// Steps under way in one queue.
@@ -37,15 +41,24 @@ pub(super) struct Link {
     /// What waits to be submitted, and to be cancelled.
     pub(super) submits: VecDeque<Uid>,
     pub(super) cancels: VecDeque<Uid>,
-    under_way: usize,
+    /// For submissions and cancellations.
+    steps: Slots,
     /// All of its Jobs.
     pub(super) jobs: BTreeSet<Uid>,
     /// Redis told that some have changed.
     changed: bool,
-    asking: bool,
+    /// For the one question that may be under way.
+    questions: Slots,
     poll_at: Instant,
     /// What the poll under way has not asked for yet.
     to_poll: Vec<JobId>,
+}
+
+/// A call to a pool's queue that is under way. Calls to a queue that the pool has left since do not count for the new one.
+#[derive(Debug)]
+pub(super) struct Turn {
+    pub(super) pool: PoolRef,
+    slot: Slot,
 }
 
 /// What is to be asked.
@@ -72,10 +85,10 @@ impl Link {
             not_before: now,
             submits: VecDeque::new(),
             cancels: VecDeque::new(),
-            under_way: 0,
+            steps: Slots::new(AT_ONCE),
             jobs: BTreeSet::new(),
             changed: false,
-            asking: false,
+            questions: Slots::new(1),
             poll_at: now,
             to_poll: Vec::new(),
         }
@@ -89,6 +102,10 @@ impl Link {
             self.source = Some(source);
             self.producer = None;
             self.failures = 0;
+            self.not_before = now;
+            // What hangs at the queue before takes no slot of this one.
+            self.steps = Slots::new(AT_ONCE);
+            self.questions = Slots::new(1);
         }
         let outlook = queues.outlook(&self.pool);
         self.changed |= outlook.changed_jobs;
@@ -108,13 +125,26 @@ impl Link {
         differs
     }
 
-    /// The connection, if something may be started now. A queue that failed is tried by one at a time.
-    pub(super) fn open(&mut self, now: Instant) -> Option<Producer> {
+    /// The connection and a turn, if something may be started now. A queue that failed is tried by one at a time.
+    pub(super) fn open(&mut self, now: Instant) -> Option<(Producer, Turn)> {
         let most = if self.failures > 0 { 1 } else { AT_ONCE };
-        if now < self.not_before || self.under_way >= most {
+        if now < self.not_before || self.steps.in_use() >= most {
             return None;
         }
-        self.connection(now)
+        let turn = self.turn(self.steps.take()?);
+        Some((self.connection(now)?, turn))
+    }
+
+    fn turn(&self, slot: Slot) -> Turn {
+        Turn {
+            pool: self.pool.clone(),
+            slot,
+        }
+    }
+
+    /// Whether the call was one to the queue that the pool has now.
+    pub(super) fn is_of(&self, turn: &Turn) -> bool {
+        self.steps.owns(&turn.slot) || self.questions.owns(&turn.slot)
     }
 
     fn connection(&mut self, now: Instant) -> Option<Producer> {
@@ -131,14 +161,6 @@ impl Link {
         let (producer, used) = self.producer.as_mut()?;
         *used = now;
         Some(producer.clone())
-    }
-
-    pub(super) fn started(&mut self) {
-        self.under_way += 1;
-    }
-
-    pub(super) fn ended(&mut self) {
-        self.under_way = self.under_way.saturating_sub(1);
     }
 
     /// Redis did what it should; answers whether it had not before.
@@ -173,10 +195,11 @@ impl Link {
         &mut self,
         now: Instant,
         unended: impl FnOnce(&BTreeSet<Uid>) -> Vec<JobId>,
-    ) -> Option<(Producer, Question)> {
-        if self.asking || now < self.not_before {
+    ) -> Option<(Producer, Turn, Question)> {
+        if now < self.not_before {
             return None;
         }
+        let turn = self.turn(self.questions.take()?);
         if !self.changed && self.to_poll.is_empty() {
             if now < self.poll_at {
                 return None;
@@ -188,17 +211,15 @@ impl Link {
             }
         }
         let producer = self.connection(now)?;
-        self.asking = true;
         if std::mem::take(&mut self.changed) {
-            return Some((producer, Question::Changed));
+            return Some((producer, turn, Question::Changed));
         }
         let rest = self.to_poll.len().saturating_sub(Producer::MAX_STATES);
-        Some((producer, Question::States(self.to_poll.split_off(rest))))
+        Some((producer, turn, Question::States(self.to_poll.split_off(rest))))
     }
 
     /// A question was answered, or not. Of those that have changed a full answer may not be all.
     pub(super) fn answered(&mut self, question: &Question, answer: Option<&Answer>) {
-        self.asking = false;
         match (question, answer) {
             (Question::Changed, Some(answer)) => self.changed |= answer.len() >= Producer::MAX_STATES,
             (Question::Changed, None) => {
@@ -213,7 +234,8 @@ impl Link {
     /// Whether it is worth a look now.
     pub(super) fn wants_something(&self, now: Instant) -> bool {
         let waits = !self.submits.is_empty() || !self.cancels.is_empty();
-        let asks = !self.asking && (self.changed || !self.to_poll.is_empty() || self.poll_at <= now);
+        let asks =
+            self.questions.in_use() == 0 && (self.changed || !self.to_poll.is_empty() || self.poll_at <= now);
         let rests = self
             .producer
             .as_ref()
@@ -242,14 +264,18 @@ impl Link {
             .producer
             .as_ref()
             .is_some_and(|(_, used)| now >= *used + IDLE);
-        if idle && !self.asking && self.under_way == 0 {
+        if idle && self.is_quiet() {
             self.producer = None;
         }
     }
 
     /// Nobody needs it.
     pub(super) fn is_idle(&self) -> bool {
-        self.jobs.is_empty() && !self.asking && self.under_way == 0
+        self.jobs.is_empty() && self.is_quiet()
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.questions.in_use() == 0 && self.steps.in_use() == 0
     }
 }
 

@@ -7,7 +7,7 @@
 //! - `entry`: what is known of one; `access`: whether its pool's queue can be reached.
 //! - `plan`, `status`, `story`: pure; the next step for one, what is said about it, what of that is worth an event.
 //! - `calls`: from a step to Kubernetes and Redis.
-//! - `link`: the way to one pool's queue.
+//! - `link`: the way to one pool's queue; `slots`: how much is under way at once.
 //! - `desk`: the task, with its lines and bounds.
 
 mod access;
@@ -18,6 +18,7 @@ mod link;
 mod metrics;
 mod objects;
 mod plan;
+mod slots;
 mod status;
 mod story;
 #[cfg(test)]

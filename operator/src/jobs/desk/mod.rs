@@ -28,9 +28,10 @@ use tokio::{sync::mpsc, time::sleep_until};
 use super::{
     calls::NotSubmitted,
     entry::{Entry, News, Uid},
-    link::{Answer, Link, Question},
+    link::{Answer, Link, Question, Turn},
     objects::WatchedJob,
     plan::Step,
+    slots::Slots,
 };
 use crate::{PoolRef, error::Error, events::Events, metrics::Metrics, queues::Queues, schedule::Schedule};
 
@@ -55,9 +56,9 @@ pub(super) struct Desk {
     tidies: VecDeque<Uid>,
     timers: Schedule<Uid>,
     under_way: FuturesUnordered<BoxFuture<'static, Done>>,
-    submitting: usize,
-    writing: usize,
-    tidying: usize,
+    submitting: Slots,
+    writing: Slots,
+    tidying: Slots,
     /// Counts the lists of all Jobs that the watch began with.
     listing: u64,
 }
@@ -66,12 +67,13 @@ pub(super) struct Desk {
 enum Done {
     Submitted {
         uid: Uid,
+        turn: Turn,
         /// It was under our finalizer before, so it may have been submitted before.
         again: bool,
         seen: Option<ObjectMeta>,
         result: Result<Option<u64>, NotSubmitted>,
     },
-    Cancelled(Uid, queue::Result<Cancel>),
+    Cancelled(Uid, Turn, queue::Result<Cancel>),
     Wrote(Uid, Written, Result<ObjectMeta, Error>),
     Tidied {
         uid: Uid,
@@ -80,7 +82,7 @@ enum Done {
         about: ObjectReference,
         result: Result<Option<ObjectMeta>, Error>,
     },
-    Answered(PoolRef, Question, queue::Result<Answer>),
+    Answered(Turn, Question, queue::Result<Answer>),
 }
 
 /// A status, and what it was made from.
@@ -99,9 +101,9 @@ impl Desk {
             tidies: VecDeque::new(),
             timers: Schedule::default(),
             under_way: FuturesUnordered::new(),
-            submitting: 0,
-            writing: 0,
-            tidying: 0,
+            submitting: Slots::new(steps::SUBMITS_AT_ONCE),
+            writing: Slots::new(steps::WRITES_AT_ONCE),
+            tidying: Slots::new(steps::TIDIED_AT_ONCE),
             listing: 0,
         }
     }
@@ -188,9 +190,14 @@ impl Desk {
         self.timers.remove(&entry.uid);
         if let Some(link) = self.links.get_mut(&entry.pool) {
             link.jobs.remove(uid);
-            if link.is_idle() {
-                self.links.remove(&entry.pool);
-            }
+        }
+        self.forget_idle(&entry.pool);
+    }
+
+    /// Forgets the way to a queue that nobody needs any more.
+    fn forget_idle(&mut self, pool: &PoolRef) {
+        if self.links.get(pool).is_some_and(Link::is_idle) {
+            self.links.remove(pool);
         }
     }
 

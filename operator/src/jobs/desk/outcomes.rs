@@ -9,13 +9,12 @@ use queue::Cancel;
 
 use super::{Desk, Done, Written};
 use crate::{
-    PoolRef,
     error::Error,
     jobs::{
         access::Access,
         calls::NotSubmitted,
         entry::{Entry, News, Uid},
-        link::{Answer, Link, Question},
+        link::{Answer, Link, Question, Turn},
         plan::Step,
         status::{build_status, without_result},
         story,
@@ -27,11 +26,22 @@ impl Desk {
         match done {
             Done::Submitted {
                 uid,
+                turn,
                 again,
                 seen,
                 result,
-            } => self.take_in_submission(&uid, again, seen.as_ref(), result),
-            Done::Cancelled(uid, result) => self.take_in_cancellation(&uid, result),
+            } => {
+                let way_changed = self.take_in_submission(&uid, &turn, again, seen.as_ref(), result);
+                self.end_turn(turn, Some(&uid), way_changed);
+            }
+            Done::Cancelled(uid, turn, result) => {
+                let way_changed = self.take_in_cancellation(&uid, &turn, result);
+                self.end_turn(turn, Some(&uid), way_changed);
+            }
+            Done::Answered(turn, question, answer) => {
+                let way_changed = self.take_in_answer(&turn, &question, answer);
+                self.end_turn(turn, None, way_changed);
+            }
             Done::Wrote(uid, written, result) => self.take_in_write(&uid, written, result),
             Done::Tidied {
                 uid,
@@ -39,78 +49,87 @@ impl Desk {
                 about,
                 result,
             } => self.take_in_tidied(&uid, &step, about, result),
-            Done::Answered(pool, question, answer) => self.take_in_answer(&pool, &question, answer),
         }
     }
 
+    /// Goes on with the Job, and with all of the pool if the way to its queue has changed.
+    fn end_turn(&mut self, turn: Turn, uid: Option<&Uid>, way_changed: bool) {
+        let pool = turn.pool.clone();
+        drop(turn);
+        if let Some(uid) = uid {
+            self.consider(uid);
+        }
+        if way_changed {
+            self.consider_all_of(&pool);
+        }
+        self.forget_idle(&pool);
+    }
+
+    /// What the call says of the queue counts, whether or not the Job is still there. Answers whether the way there has changed.
     fn take_in_submission(
         &mut self,
         uid: &Uid,
+        turn: &Turn,
         again: bool,
         seen: Option<&ObjectMeta>,
         result: Result<Option<u64>, NotSubmitted>,
-    ) {
+    ) -> bool {
         let now = Instant::now();
-        self.submitting -= 1;
         self.tools.metrics.jobs.called("submit");
         if result.is_ok() {
             self.tools.metrics.jobs.submitted();
         }
-        let Some((entry, link)) = self.end(uid, seen) else {
-            return;
+        let way_changed = match (self.link_of(turn), &result) {
+            (Some(link), Ok(_)) => {
+                if again {
+                    link.poll_soon(now);
+                }
+                link.succeeded()
+            }
+            (Some(link), Err(NotSubmitted::Untaken(error))) => link.failed(error.clone(), now),
+            _ => false,
         };
-        link.ended();
-        let mut way_changed = false;
+        let Some(entry) = self.end(uid, seen) else {
+            return way_changed;
+        };
         match result {
             Ok(submitted_ms) => {
-                way_changed = link.succeeded();
                 entry.succeeded();
                 // It may have gone on before we were answered; and long ago, if it was submitted before.
                 if !entry.submitted {
                     entry.hear(News::Submitted(submitted_ms), now);
                 }
-                if again {
-                    link.poll_soon(now);
-                }
                 entry.submitted = true;
             }
             Err(NotSubmitted::Rejected(rejection)) => entry.hear(News::Rejected(rejection), now),
-            Err(NotSubmitted::Untaken(error)) => way_changed = link.failed(error, now),
             Err(NotSubmitted::Unread(error)) => self.failed(uid, &error, now),
-            Err(NotSubmitted::Gone) => {}
+            Err(NotSubmitted::Untaken(_) | NotSubmitted::Gone) => {}
         }
-        self.go_on(uid, way_changed);
+        way_changed
     }
 
-    fn take_in_cancellation(&mut self, uid: &Uid, result: queue::Result<Cancel>) {
-        let now = Instant::now();
-        let Some((entry, link)) = self.end(uid, None) else {
-            return;
+    fn take_in_cancellation(&mut self, uid: &Uid, turn: &Turn, result: queue::Result<Cancel>) -> bool {
+        let way_changed = match (self.link_of(turn), &result) {
+            (Some(link), Ok(_)) => link.succeeded(),
+            (Some(link), Err(error)) => link.failed(error.clone(), Instant::now()),
+            (None, _) => false,
         };
-        link.ended();
-        let way_changed = match result {
-            Ok(Cancel::Foreign) => {
-                entry.cancelled = true;
-                let event = story::uncancelled("a worker that is not ours has it, and cannot be told");
-                let reference = entry.reference();
-                let changed = link.succeeded();
-                self.tools.events.tell(reference, event);
-                changed
-            }
-            Ok(_) => {
-                entry.cancelled = true;
-                link.succeeded()
-            }
-            Err(error) => link.failed(error, now),
+        let Some(entry) = self.end(uid, None) else {
+            return way_changed;
         };
-        self.go_on(uid, way_changed);
+        entry.cancelled |= result.is_ok();
+        if matches!(result, Ok(Cancel::Foreign)) {
+            let event = story::uncancelled("a worker that is not ours has it, and cannot be told");
+            let reference = entry.reference();
+            self.tools.events.tell(reference, event);
+        }
+        way_changed
     }
 
     fn take_in_write(&mut self, uid: &Uid, written: Written, result: Result<ObjectMeta, Error>) {
         let now = Instant::now();
-        self.writing -= 1;
         self.tools.metrics.jobs.called("write");
-        let Some((entry, _)) = self.end(uid, result.as_ref().ok()) else {
+        let Some(entry) = self.end(uid, result.as_ref().ok()) else {
             return;
         };
         match result {
@@ -132,7 +151,7 @@ impl Desk {
                 self.failed(uid, &error, now);
             }
         }
-        self.go_on(uid, false);
+        self.consider(uid);
     }
 
     fn take_in_tidied(
@@ -142,41 +161,40 @@ impl Desk {
         about: ObjectReference,
         result: Result<Option<ObjectMeta>, Error>,
     ) {
-        self.tidying -= 1;
         self.tools.metrics.jobs.called("tidy");
         if result.is_ok() && *step == (Step::Release { uncancelled: true }) {
             let why = "its queue could not be reached to cancel it, or its pool is gone";
             self.tools.events.tell(about, story::uncancelled(why));
         }
         let seen = result.as_ref().ok().and_then(Option::as_ref);
-        let Some((entry, _)) = self.end(uid, seen) else {
+        let Some(entry) = self.end(uid, seen) else {
             return;
         };
         match result {
             Ok(_) => entry.succeeded(),
             Err(error) => self.failed(uid, &error, Instant::now()),
         }
-        self.go_on(uid, false);
+        self.consider(uid);
     }
 
-    fn take_in_answer(&mut self, pool: &PoolRef, question: &Question, answer: queue::Result<Answer>) {
-        let now = Instant::now();
-        let Some(link) = self.links.get_mut(pool) else {
-            return;
-        };
-        let (answer, way_changed) = match answer {
-            Ok(answer) => (answer, link.succeeded()),
-            Err(error) => {
+    fn take_in_answer(&mut self, turn: &Turn, question: &Question, answer: queue::Result<Answer>) -> bool {
+        let (now, pool) = (Instant::now(), &turn.pool);
+        let answer = match (self.link_of(turn), answer) {
+            (None, Err(_)) => return false,
+            (Some(link), Err(error)) => {
                 tracing::debug!(%pool, %error, "cannot ask how Jobs are");
-                let changed = link.failed(error, now);
+                let way_changed = link.failed(error, now);
                 link.answered(question, None);
-                if changed {
-                    self.consider_all_of(pool);
-                }
-                return;
+                return way_changed;
             }
+            (Some(link), Ok(answer)) => {
+                link.answered(question, Some(&answer));
+                answer
+            }
+            // Of the queue that the pool had before: it says how the Jobs there are all the same.
+            (None, Ok(answer)) => answer,
         };
-        link.answered(question, Some(&answer));
+        let way_changed = self.link_of(turn).is_some_and(Link::succeeded);
         for (id, state) in answer {
             let Some(entry) = self.jobs.get_mut(id.as_str()) else {
                 continue;
@@ -199,20 +217,23 @@ impl Desk {
             let uid = Arc::clone(&entry.uid);
             self.consider(&uid);
         }
-        if way_changed {
-            self.consider_all_of(pool);
-        }
+        way_changed
+    }
+
+    /// The way to the queue that a call went to; `None` if the pool has another queue by now, or is gone.
+    fn link_of(&mut self, turn: &Turn) -> Option<&mut Link> {
+        let link = self.links.get_mut(&turn.pool)?;
+        link.is_of(turn).then_some(link)
     }
 
     /// What was done for a Job has ended, and this was seen of it.
-    fn end(&mut self, uid: &Uid, seen: Option<&ObjectMeta>) -> Option<(&mut Entry, &mut Link)> {
+    fn end(&mut self, uid: &Uid, seen: Option<&ObjectMeta>) -> Option<&mut Entry> {
         let entry = self.jobs.get_mut(uid)?;
         entry.busy = false;
         if let Some(metadata) = seen {
             entry.see(metadata, Instant::now());
         }
-        let link = self.links.get_mut(&entry.pool)?;
-        Some((entry, link))
+        Some(entry)
     }
 
     /// A call about a Job failed. What somebody else changed or deleted meanwhile is everyday life: the watch tells of it.
@@ -226,14 +247,6 @@ impl Desk {
         } else {
             self.tools.metrics.failed(error.kind());
             tracing::warn!(namespace = entry.namespace, job = entry.name, %error, "trying again");
-        }
-    }
-
-    fn go_on(&mut self, uid: &Uid, way_changed: bool) {
-        let pool = self.jobs.get(uid).map(|entry| entry.pool.clone());
-        self.consider(uid);
-        if let Some(pool) = pool.filter(|_| way_changed) {
-            self.consider_all_of(&pool);
         }
     }
 }

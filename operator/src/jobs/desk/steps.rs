@@ -13,8 +13,9 @@ use crate::{
         access::Access,
         calls::{self, Target},
         entry::{Entry, Uid},
-        link,
+        link::{self, Turn},
         plan::{CANCEL_TIME, Line, Step, plan},
+        slots::Slot,
     },
 };
 
@@ -22,11 +23,11 @@ use crate::{
 // is not sooner done. So these are few.
 
 /// Jobs that are submitted at once; each is in memory as a whole meanwhile.
-const SUBMITS_AT_ONCE: usize = 4;
+pub(super) const SUBMITS_AT_ONCE: usize = 4;
 /// Status writes at once.
-const WRITES_AT_ONCE: usize = 2;
+pub(super) const WRITES_AT_ONCE: usize = 2;
 /// Finalizers taken off, and Jobs deleted, at once.
-const TIDIED_AT_ONCE: usize = 1;
+pub(super) const TIDIED_AT_ONCE: usize = 1;
 /// While more statuses than this wait to be written, no more changes are taken out of Redis: they may bear results.
 const UNWRITTEN_MAX: usize = 1_000;
 
@@ -95,18 +96,18 @@ impl Desk {
         for pool in &pools {
             self.start_at(pool, now);
         }
-        while self.writing < WRITES_AT_ONCE
+        while let Some(slot) = self.writing.take()
             && let Some(uid) = self.writes.pop_front()
         {
             if let Some(Step::Write(status)) = self.called(&uid, Line::Write) {
-                self.start_write(&uid, status);
+                self.start_write(&uid, slot, status);
             }
         }
-        while self.tidying < TIDIED_AT_ONCE
+        while let Some(slot) = self.tidying.take()
             && let Some(uid) = self.tidies.pop_front()
         {
             if let Some(step) = self.called(&uid, Line::Tidy) {
-                self.start_tidy(&uid, step);
+                self.start_tidy(&uid, slot, step);
             }
         }
     }
@@ -127,21 +128,21 @@ impl Desk {
         }
         while let Some(link) = self.links.get_mut(pool)
             && !link.cancels.is_empty()
-            && let Some(producer) = link.open(now)
+            && let Some((producer, turn)) = link.open(now)
             && let Some(uid) = link.cancels.pop_front()
         {
             if self.called(&uid, Line::Cancel).is_some() {
-                self.start_cancel(&uid, producer);
+                self.start_cancel(&uid, turn, producer);
             }
         }
-        while self.submitting < SUBMITS_AT_ONCE
-            && let Some(link) = self.links.get_mut(pool)
+        while let Some(link) = self.links.get_mut(pool)
             && !link.submits.is_empty()
-            && let Some(producer) = link.open(now)
+            && let Some(slot) = self.submitting.take()
+            && let Some((producer, turn)) = link.open(now)
             && let Some(uid) = link.submits.pop_front()
         {
             if self.called(&uid, Line::Submit).is_some() {
-                self.start_submit(&uid, producer);
+                self.start_submit(&uid, (slot, turn), producer);
             }
         }
     }
@@ -156,31 +157,31 @@ impl Desk {
             let unended = entries.filter(|entry| entry.submitted && entry.ending().is_none());
             unended.filter_map(Entry::id).collect()
         });
-        if let Some((producer, question)) = question {
-            let pool = pool.clone();
+        if let Some((producer, turn, question)) = question {
             self.under_way.push(
                 async move {
                     let answer = link::ask(&producer, &question).await;
-                    Done::Answered(pool, question, answer)
+                    Done::Answered(turn, question, answer)
                 }
                 .boxed(),
             );
         }
     }
 
-    fn start_submit(&mut self, uid: &Uid, producer: queue::Producer) {
-        let Some((entry, target)) = self.begin_at_queue(uid) else {
+    fn start_submit(&mut self, uid: &Uid, (slot, turn): (Slot, Turn), producer: queue::Producer) {
+        let Some((entry, target)) = self.begin(uid) else {
             return;
         };
         let again = entry.is_kept();
         let finalizers = (!again).then(|| entry.finalizers_with_ours());
-        self.submitting += 1;
         let (client, uid) = (self.tools.client.clone(), Arc::clone(uid));
         self.under_way.push(
             async move {
                 let (seen, result) = calls::submit(&client, &producer, &target, finalizers.as_deref()).await;
+                drop(slot);
                 Done::Submitted {
                     uid,
+                    turn,
                     again,
                     seen,
                     result,
@@ -190,42 +191,41 @@ impl Desk {
         );
     }
 
-    fn start_cancel(&mut self, uid: &Uid, producer: queue::Producer) {
+    fn start_cancel(&mut self, uid: &Uid, turn: Turn, producer: queue::Producer) {
         let Some(id) = self.jobs.get(uid).and_then(Entry::id) else {
             return;
         };
-        if self.begin_at_queue(uid).is_none() {
+        if self.begin(uid).is_none() {
             return;
         }
         let uid = Arc::clone(uid);
         self.under_way
-            .push(async move { Done::Cancelled(uid, producer.cancel(&id).await) }.boxed());
+            .push(async move { Done::Cancelled(uid, turn, producer.cancel(&id).await) }.boxed());
     }
 
-    fn start_write(&mut self, uid: &Uid, status: Box<JobStatus>) {
+    fn start_write(&mut self, uid: &Uid, slot: Slot, status: Box<JobStatus>) {
         let Some((entry, target)) = self.begin(uid) else {
             return;
         };
         // What is heard from now on comes after this.
         let news = entry.news.take();
-        self.writing += 1;
         let (client, uid) = (self.tools.client.clone(), Arc::clone(uid));
         self.under_way.push(
             async move {
                 let result = target.write(&client, &status).await;
+                drop(slot);
                 Done::Wrote(uid, Written { status, news }, result)
             }
             .boxed(),
         );
     }
 
-    fn start_tidy(&mut self, uid: &Uid, step: Step) {
+    fn start_tidy(&mut self, uid: &Uid, slot: Slot, step: Step) {
         let Some((entry, target)) = self.begin(uid) else {
             return;
         };
         let (with, without) = (entry.finalizers_with_ours(), entry.finalizers_without_ours());
         let about = entry.reference();
-        self.tidying += 1;
         let (client, uid) = (self.tools.client.clone(), Arc::clone(uid));
         self.under_way.push(
             async move {
@@ -234,6 +234,7 @@ impl Desk {
                     Step::Expire => target.delete(&client).await.map(|()| None),
                     _ => target.release(&client, &without).await.map(Some),
                 };
+                drop(slot);
                 Done::Tidied {
                     uid,
                     step,
@@ -243,13 +244,6 @@ impl Desk {
             }
             .boxed(),
         );
-    }
-
-    /// The same, in the queue of its pool.
-    fn begin_at_queue(&mut self, uid: &Uid) -> Option<(&mut Entry, Target)> {
-        let pool = &self.jobs.get(uid)?.pool;
-        self.links.get_mut(pool)?.started();
-        self.begin(uid)
     }
 
     /// Marks a Job as one for which something is being done.

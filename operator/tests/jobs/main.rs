@@ -1,0 +1,132 @@
+//! Job resources against a real Redis and an API server of the test: what becomes of the others when one fares badly.
+
+// Fixtures are not tests to clippy, and they too may say what they expect.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+mod api;
+
+use std::sync::Arc;
+
+use api::{ApiServer, eventually};
+use crds::WorkerPool;
+use futures::StreamExt;
+use kube::runtime::{reflector, watcher};
+use operator::{
+    PoolRef, jobs,
+    leader::Leadership,
+    metrics::Metrics,
+    queues::{Queues, Source},
+};
+use prometheus_client::registry::Registry;
+use queue::{Queue, Subject, test_server::RedisServer};
+
+/// A pool on a Redis of its own, and an operator that looks after the Jobs.
+struct World {
+    api: ApiServer,
+    redis: RedisServer,
+    queues: Queues,
+    registry: Registry,
+}
+
+impl World {
+    async fn new() -> Self {
+        let (api, client) = ApiServer::start();
+        let redis = RedisServer::start().unwrap();
+        let mut registry = telemetry::registry("operator", "test");
+        let metrics = Arc::new(Metrics::register(&mut registry));
+        let (pools, mut writer) = reflector::store();
+        let mut pool = WorkerPool::new("pool", crds::WorkerPoolSpec::default());
+        pool.metadata.namespace = Some("default".to_owned());
+        for event in [
+            watcher::Event::Init,
+            watcher::Event::InitApply(pool),
+            watcher::Event::InitDone,
+        ] {
+            writer.apply_watcher_event(&event);
+        }
+        let (queues, wakes) = Queues::new(Leadership::permanent(1));
+        tokio::spawn(wakes.for_each(|_| std::future::ready(())));
+        let parts = jobs::Parts {
+            client,
+            pools,
+            queues: queues.clone(),
+            metrics,
+            instance: "test".to_owned(),
+        };
+        tokio::spawn(async move {
+            let _writer = writer;
+            jobs::run(parts).await;
+        });
+        let world = Self {
+            api,
+            redis,
+            queues,
+            registry,
+        };
+        world.follow(&world.redis);
+        world.api.create("first");
+        world.is_submitted("first").await;
+        world
+    }
+
+    /// The pool's queue is on this Redis from now on.
+    fn follow(&self, redis: &RedisServer) {
+        let source = Source {
+            server: redis.server(),
+            queues: vec![Subject::Own(Queue::new("queue".parse().unwrap()))],
+            chores: None,
+            foreign: None,
+        };
+        let pool = PoolRef::new("pool").within("default");
+        self.queues.follow(&pool, &source);
+    }
+
+    async fn is_submitted(&self, name: &str) {
+        let submitted = || self.api.state(name).as_deref() == Some("submitted");
+        eventually("the Job is submitted", submitted).await;
+    }
+
+    fn scrape(&self, series: &str) -> Option<u64> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        let value = text.lines().find_map(|line| line.strip_prefix(series));
+        value.map(|value| value.trim().parse().unwrap())
+    }
+
+    /// Creates Jobs whose submission hangs, as their Redis does.
+    async fn hang(&self, names: &[String]) {
+        self.redis.freeze().unwrap();
+        let kept = self.api.kept();
+        names.iter().for_each(|name| self.api.create(name));
+        eventually("four are on their way", || self.api.kept() >= kept + 4).await;
+    }
+}
+
+fn names(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("burst-{number}")).collect()
+}
+
+#[tokio::test]
+async fn jobs_gone_while_they_are_submitted_give_their_slots_back() {
+    let world = World::new().await;
+    let burst = names(12);
+    world.hang(&burst).await;
+    burst.iter().for_each(|name| world.api.remove(name));
+    let known = || world.scrape("workerpool_operator_jobs ");
+    eventually("they are forgotten", || known() == Some(1)).await;
+    world.redis.thaw().unwrap();
+
+    world.api.create("next");
+    world.is_submitted("next").await;
+}
+
+#[tokio::test]
+async fn submissions_that_hang_hold_no_slot_of_queue_the_pool_moves_to() {
+    let world = World::new().await;
+    world.hang(&names(4)).await;
+    let other = RedisServer::start().unwrap();
+    world.follow(&other);
+    world.api.create("next");
+    world.is_submitted("next").await;
+    world.redis.thaw().unwrap();
+}
