@@ -126,6 +126,10 @@ pub fn because(pool: &WorkerPool, decision: &Decision, bounds: &InForce, reason:
         Reason::BusyWorkers => {
             format!("{desired} would do; the others go when they have finished their jobs")
         }
+        Reason::NotReadYet => {
+            "the queue has not been read yet: the count stays, and a new pool begins with minReplicas"
+                .to_owned()
+        }
         Reason::QueueUnreadable => "the queue cannot be read: the count stays".to_owned(),
         Reason::Fallback => format!("the queue cannot be read: the fallback asks for {desired}"),
     }

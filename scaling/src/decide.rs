@@ -65,7 +65,7 @@ fn pinned_blind(policy: &Policy, pin: u32, current: u32, failures: u32) -> Decis
         .fallback
         .map_or(DEFAULT_FAILURE_THRESHOLD, |fallback| fallback.failure_threshold);
     if pin < current && failures < threshold {
-        let held = unasked(current, Mode::Pinned, Reason::QueueUnreadable);
+        let held = unasked(current, Mode::Pinned, unseen(failures));
         return Decision {
             desired: pin,
             recommended: pin,
@@ -86,7 +86,16 @@ fn blind(policy: &Policy, current: u32, failures: u32) -> Decision {
             };
             unasked(count, Mode::Fallback, Reason::Fallback)
         }
-        _ => unasked(current, Mode::Queue, Reason::QueueUnreadable),
+        _ => unasked(current, Mode::Queue, unseen(failures)),
+    }
+}
+
+/// Why a queue says nothing that failed so often.
+fn unseen(failures: u32) -> Reason {
+    if failures == 0 {
+        Reason::NotReadYet
+    } else {
+        Reason::QueueUnreadable
     }
 }
 

@@ -75,6 +75,8 @@ pub enum Reason {
     ScaleDownDisabled,
     /// The count is to fall, but not below the replicas that hold a job.
     BusyWorkers,
+    /// The count is what it was, or the least one of a new pool: the queue has not been read yet.
+    NotReadYet,
     /// The count is what it was: a queue that cannot be seen moves nothing. Of several those that can may raise it.
     QueueUnreadable,
     /// The queue could not be read `failure_threshold` times; the count is the fallback's.
@@ -116,6 +118,7 @@ impl Reason {
             Self::ScaleUpDisabled => "ScaleUpDisabled",
             Self::ScaleDownDisabled => "ScaleDownDisabled",
             Self::BusyWorkers => "BusyWorkers",
+            Self::NotReadYet => "NotReadYet",
             Self::QueueUnreadable => "QueueUnreadable",
             Self::Fallback => "Fallback",
         }

@@ -216,6 +216,7 @@ fn examples() -> Vec<Example> {
         row("paused and pinned", Policy { paused: true, replicas: Some(7), ..at_once() }, 3, jobs(0, 0, 0), 3, Reason::Paused),
 
         // The queue cannot be read. The fallback: 2 replicas after 3 failures.
+        row("not read yet: hold",              falling_back(Static), 7, lost(0), 7, Reason::NotReadYet),
         row("no fallback: hold",               at_once(), 7, lost(99), 7, Reason::QueueUnreadable),
         row("too early: hold",                 falling_back(Static), 7, lost(2), 7, Reason::QueueUnreadable),
         row("Static: 2",                       falling_back(Static), 7, lost(3), 2, Reason::Fallback),
@@ -225,6 +226,7 @@ fn examples() -> Vec<Example> {
         row("IfHigher from zero: max(0, 2) = 2", falling_back(CurrentReplicasIfHigher), 0, lost(3), 2, Reason::Fallback),
         row("IfLower: min(7, 2) = 2",          falling_back(CurrentReplicasIfLower), 7, lost(3), 2, Reason::Fallback),
         row("pinned up without sight",   Policy { replicas: Some(9), ..at_once() }, 3, lost(1), 9, Reason::Pinned),
+        row("pinned down, not read yet", Policy { replicas: Some(0), ..at_once() }, 3, lost(0), 3, Reason::NotReadYet),
         row("pinned down: wait a little", Policy { replicas: Some(0), ..at_once() }, 3, lost(2), 3, Reason::QueueUnreadable),
         row("pinned down: then obey",    Policy { replicas: Some(0), ..at_once() }, 3, lost(3), 0, Reason::Pinned),
     ]

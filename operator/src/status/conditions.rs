@@ -257,10 +257,10 @@ fn scaling_active(pool: &WorkerPool, findings: &Findings<'_>) -> Verdict {
 }
 
 fn active(decision: &Decision) -> &'static str {
-    if decision.mode == scaling::Mode::Queue && decision.reason != Reason::QueueUnreadable {
-        "True"
-    } else {
-        "False"
+    match (decision.mode, decision.reason) {
+        (_, Reason::NotReadYet) => "Unknown",
+        (scaling::Mode::Queue, reason) if reason != Reason::QueueUnreadable => "True",
+        _ => "False",
     }
 }
 
