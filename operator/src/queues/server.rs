@@ -305,10 +305,13 @@ impl ServerTask {
         let followed = self.followed.get(&Subject::Own(queue.clone()));
         let chores = followed.and_then(|followed| followed.chores);
         let Some(chores) = chores else { return };
-        if self.leadership.term().is_none() {
+        let leads = self.leadership.term().is_some();
+        let Some(drainer) = self.drainer(now).filter(|_| leads) else {
+            // A lapse of leadership may be too short for anybody to hear of it, and an idle queue has nothing else to plan its
+            // next tick.
+            self.ticks.no_later(&queue, now + TICKS_APART);
             return;
-        }
-        let Some(drainer) = self.drainer(now) else { return };
+        };
         self.under_way.push(
             async move {
                 if let Err(error) = errand::do_chores(&drainer, &queue, chores).await {
