@@ -122,10 +122,8 @@ async fn apply_deployment(
         Some(_) => ("DeploymentUpdated", "changed its pods"),
         None => ("DeploymentCreated", "made its Deployment"),
     };
-    ctx.events.send(
-        pool,
-        Event::normal(reason, "Apply", format!("{what}, {replicas} replicas")),
-    );
+    let event = Event::normal(reason, "Apply", format!("{what}, {replicas} replicas"));
+    ctx.events.send(pool, &mut state.budget, event);
     Ok(Some(Applied {
         scaled_to: (found.is_none() || replicas != observed.current).then_some(replicas),
         ..Applied::default()
@@ -200,14 +198,13 @@ impl Scaling<'_> {
 
     /// Lowers the count though workers are busy.
     async fn cut(&self, state: &mut PoolState, count: u32) -> Result<Applied, Error> {
-        let applied = self.write_if_unchanged(state, count).await?;
+        let applied = self.write_lower(state, count).await?;
         if applied.scaled_to.is_some() {
-            self.lowered(state, count);
             let note = format!(
                 "to {count} replicas though more were busy after drainTimeoutSeconds: their jobs end within their pods' grace time or go back to the queue",
             );
             let event = Event::warning("DrainTimeout", "Scale", note);
-            self.ctx.events.send(self.pool, event);
+            self.ctx.events.send(self.pool, &mut state.budget, event);
         }
         Ok(applied)
     }
@@ -275,8 +272,22 @@ impl Scaling<'_> {
         }
     }
 
-    fn lowered(&self, state: &mut PoolState, count: u32) {
-        state.scale_down.done(&self.ctx.queues, self.pool_ref, count);
+    /// Writes a lower count, unless somebody wrote since it was decided. Where it was written, or may have been, the pods that go
+    /// keep their marks until they have ended. Where it certainly was not, they work on.
+    async fn write_lower(&self, state: &mut PoolState, count: u32) -> Result<Applied, Error> {
+        let result = self.write_if_unchanged(state, count).await;
+        match &result {
+            // Somebody wrote in between: what the marked pods are for is looked at again.
+            Ok(applied) if applied.scaled_to.is_none() => {}
+            Err(error) if !error.may_have_been_applied() => {
+                if let Err(error) = self.abandon(state).await {
+                    // Tried again with the next step.
+                    tracing::debug!(pool = %self.pool_ref, %error, "deletion costs remain for now");
+                }
+            }
+            _ => state.scale_down.done(&self.ctx.queues, self.pool_ref, count),
+        }
+        result
     }
 
     async fn lower(
@@ -292,13 +303,7 @@ impl Scaling<'_> {
             .step(target, &self.observed.view, Instant::now())
             .await?
         {
-            Progress::Lower(count) => {
-                let applied = self.write_if_unchanged(state, count).await;
-                if !matches!(applied, Ok(Applied { scaled_to: None, .. })) {
-                    self.lowered(state, count);
-                }
-                applied
-            }
+            Progress::Lower(count) => self.write_lower(state, count).await,
             Progress::Waiting(again) => Ok(Applied {
                 again: Some(again),
                 ..Applied::default()

@@ -59,31 +59,50 @@ impl Event {
     }
 }
 
-/// How many events of a pool's decisions may be told: so many at once, and then one more each [`BUDGET_REFILL`]. Kubernetes'
-/// own components keep to 25 at once for an object.
-const BUDGET: u32 = 25;
-/// See [`BUDGET`].
+/// Events of a pool that are published at once, those that are no warnings; then one more each [`BUDGET_REFILL`]. Kubernetes' own
+/// components keep to 25 at once for an object.
+const NORMAL_BUDGET: u32 = 25;
+/// The same of warnings, which have a budget of their own: a lively pool does not use it up, and a Redis that comes and goes does
+/// not fill the cluster's store.
+const WARNING_BUDGET: u32 = 10;
+/// See [`NORMAL_BUDGET`].
 const BUDGET_REFILL: Duration = Duration::from_secs(60);
+/// All events together are published no faster than one in so long, once as many as may wait have been published at once.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What is left of a pool's events. A pool whose count follows a lively queue would else fill the cluster's store with them.
+/// What is left of a pool's events.
 #[derive(Clone, Debug, Default)]
 pub struct Budget {
+    normal: Allowance,
+    warnings: Allowance,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Allowance {
     spent: u32,
     refilled: Option<Instant>,
     withheld: u32,
 }
 
 impl Budget {
-    /// The event, if it may be told now; it says how many were not told before it. Warnings always may.
-    pub fn admit(&mut self, mut event: Event, now: Instant) -> Option<Event> {
-        self.refill(now);
-        if !event.warning {
-            if self.spent >= BUDGET {
-                self.withheld = self.withheld.saturating_add(1);
-                return None;
-            }
-            self.spent += 1;
+    /// The event, if it may be published now; it says how many were withheld before it.
+    fn admit(&mut self, event: Event, now: Instant) -> Option<Event> {
+        if event.warning {
+            self.warnings.admit(event, WARNING_BUDGET, now)
+        } else {
+            self.normal.admit(event, NORMAL_BUDGET, now)
         }
+    }
+}
+
+impl Allowance {
+    fn admit(&mut self, mut event: Event, size: u32, now: Instant) -> Option<Event> {
+        self.refill(now);
+        if self.spent >= size {
+            self.withheld = self.withheld.saturating_add(1);
+            return None;
+        }
+        self.spent += 1;
         if self.withheld > 0 {
             event.note = format!("{} ({} more since the last event)", event.note, self.withheld);
             self.withheld = 0;
@@ -100,6 +119,30 @@ impl Budget {
     }
 }
 
+/// How fast events of all objects together are published.
+#[derive(Debug)]
+struct Pace {
+    /// When the last that was let through would have been due, one after the other.
+    due: Instant,
+    /// How far ahead of that a burst may be.
+    ahead: Duration,
+}
+
+impl Pace {
+    fn new(burst: usize, now: Instant) -> Self {
+        Self {
+            due: now,
+            ahead: PUBLISH_INTERVAL.saturating_mul(u32::try_from(burst).unwrap_or(u32::MAX)),
+        }
+    }
+
+    /// How long the next event waits.
+    fn wait(&mut self, now: Instant) -> Duration {
+        self.due = self.due.max(now) + PUBLISH_INTERVAL;
+        self.due.saturating_duration_since(now).saturating_sub(self.ahead)
+    }
+}
+
 /// Where events go.
 #[derive(Clone, Debug)]
 pub struct Events {
@@ -109,12 +152,13 @@ pub struct Events {
 }
 
 impl Events {
-    /// Starts the task that publishes; `instance` names this operator among its replicas. At most `length` events wait to be
-    /// published; more are dropped, and counted. Must be called within a tokio runtime.
+    /// Starts the task that publishes; `instance` names this operator among its replicas. At most `length` events are published at
+    /// once, and as many wait for their turn; more are dropped, and counted. Must be called within a tokio runtime.
     #[must_use]
     pub fn start(client: Client, metrics: Arc<Metrics>, instance: &str, length: usize) -> Self {
         let (sender, receiver) = mpsc::channel(length);
-        tokio::spawn(publish(client, receiver, Arc::clone(&metrics)));
+        let pace = Pace::new(length, Instant::now());
+        tokio::spawn(publish(client, receiver, pace, Arc::clone(&metrics)));
         Self {
             sender,
             metrics,
@@ -122,9 +166,11 @@ impl Events {
         }
     }
 
-    /// Publishes, some time soon.
-    pub fn send(&self, pool: &WorkerPool, event: Event) {
-        self.tell(pool.object_ref(&()), event);
+    /// Publishes, some time soon, if the pool's budget allows it.
+    pub fn send(&self, pool: &WorkerPool, budget: &mut Budget, event: Event) {
+        if let Some(event) = budget.admit(event, Instant::now()) {
+            self.tell(pool.object_ref(&()), event);
+        }
     }
 
     /// Publishes, some time soon, about any object.
@@ -136,8 +182,14 @@ impl Events {
     }
 }
 
-async fn publish(client: Client, mut receiver: mpsc::Receiver<KubeEvent>, metrics: Arc<Metrics>) {
+async fn publish(
+    client: Client,
+    mut receiver: mpsc::Receiver<KubeEvent>,
+    mut pace: Pace,
+    metrics: Arc<Metrics>,
+) {
     while let Some(event) = receiver.recv().await {
+        tokio::time::sleep(pace.wait(Instant::now())).await;
         let namespace = event.metadata.namespace.clone().unwrap_or_default();
         let events: Api<KubeEvent> = Api::namespaced(client.clone(), &namespace);
         if let Err(error) =
@@ -429,12 +481,47 @@ mod tests {
     }
 
     #[test]
-    fn warning_is_told_however_lively_the_pool_is() {
+    fn warnings_have_budget_of_their_own() {
         let (mut budget, start) = (Budget::default(), Instant::now());
         for _ in 0..30 {
             budget.admit(Event::normal("ScaledUp", "Scale", ""), start);
         }
-        let warning = Event::warning("QueueUnreadable", "Check", "");
-        assert!(budget.admit(warning, start).is_some());
+        let warning = || Event::warning("QueueUnreadable", "Check", "away");
+        let passed = (0..40).filter_map(|_| budget.admit(warning(), start)).count();
+        assert_eq!(passed, 10);
+        let next = budget.admit(warning(), start + BUDGET_REFILL).unwrap();
+        assert_eq!(next.note, "away (30 more since the last event)");
+    }
+
+    fn readable(holds: bool) -> WorkerPoolStatus {
+        let mut status = deciding("JobsPerReplica", &[]);
+        let condition = &mut status.conditions[0];
+        condition.type_ = conditions::QUEUE_READABLE.to_owned();
+        condition.status = if holds { "True" } else { "False" }.to_owned();
+        status
+    }
+
+    /// Redis goes and comes back every ten seconds, for ten minutes, and a thousand pools tell of it.
+    #[test]
+    fn flapping_redis_under_thousand_pools_stays_within_budget() {
+        let (up, down) = (readable(true), readable(false));
+        let (start, burst) = (Instant::now(), 1_000);
+        let mut budgets = vec![Budget::default(); 1_000];
+        let mut pace = Pace::new(burst, start);
+        let (mut told, mut at_once) = (0, 0);
+        for flap in 0..120 {
+            let now = start + Duration::from_secs(5 * flap);
+            let (last, new) = if flap % 2 == 0 { (&up, &down) } else { (&down, &up) };
+            for budget in &mut budgets {
+                for event in between(last, new) {
+                    told += usize::from(budget.admit(event, now).is_some());
+                }
+            }
+            at_once += (0..1_000).filter(|_| pace.wait(now).is_zero()).count();
+        }
+        // Of 120 changes each pool tells 10 + 9 warnings, and 25 + 9 of their ends.
+        assert_eq!(told, 1_000 * (19 + 34));
+        // And all together no more than a burst, and twenty each second.
+        assert!(at_once <= burst + 20 * 600, "{at_once}");
     }
 }

@@ -12,7 +12,7 @@ use kube::{
     api::{PartialObjectMeta, Patch, PatchParams},
     runtime::controller::Action,
 };
-use scaling::{Decision, History, Observation};
+use scaling::{Decision, History, Observation, Reason};
 use serde_json::json;
 
 use crate::{
@@ -242,31 +242,35 @@ fn scaled(
     if let Some(history) = &mut state.history {
         history.scaled(from, count, Instant::now());
     }
-    let seen = observed
-        .view
-        .reading
-        .as_ref()
-        .map_or_else(String::new, |reading| {
-            format!(" ({} waiting, {} running)", reading.ready(), reading.running)
-        });
+    let note = scaling_note(from, count, observed, decision, decided_by);
     let reason = if count > from { "ScaledUp" } else { "ScaledDown" };
-    let asked = decision
-        .raw
-        .filter(|raw| *raw != u64::from(count))
-        .map_or_else(String::new, |raw| format!(", demand asks for {raw}"));
-    let by = decided_by.map_or_else(String::new, |queue| format!(" by the queue {queue}"));
-    let note = format!(
-        "from {from} to {count} replicas: {}{by}{asked}{seen}",
-        decision.reason
-    );
     tracing::info!(pool = %PoolRef::from_obj(pool), from, to = count, reason = %decision.reason, "scaled");
-    tell(pool, ctx, state, Event::normal(reason, "Scale", note));
+    ctx.events
+        .send(pool, &mut state.budget, Event::normal(reason, "Scale", note));
 }
 
-fn tell(pool: &WorkerPool, ctx: &Context, state: &mut PoolState, event: Event) {
-    if let Some(event) = state.budget.admit(event, Instant::now()) {
-        ctx.events.send(pool, event);
-    }
+/// The rule that decided comes first, as status and metrics name it; then what it was decided from.
+fn scaling_note(
+    from: u32,
+    to: u32,
+    observed: &Observed,
+    decision: &Decision,
+    decided_by: Option<&str>,
+) -> String {
+    let by = decided_by.map_or_else(String::new, |queue| format!(" by the queue {queue}"));
+    let asked = decision.raw.filter(|raw| *raw != u64::from(to));
+    let asked = asked.map_or_else(String::new, |raw| format!(", demand asks for {raw}"));
+    let seen = match &observed.view.reading {
+        Some(reading) => format!(" ({} waiting, {} running)", reading.ready(), reading.running),
+        None if decision.reason == Reason::NotReadYet => {
+            " (the queue has not been read yet; a new pool begins with minReplicas)".to_owned()
+        }
+        None => String::new(),
+    };
+    format!(
+        "from {from} to {to} replicas: {}{by}{asked}{seen}",
+        decision.reason
+    )
 }
 
 async fn refuse(
@@ -304,16 +308,33 @@ async fn report(
     if new == last && !is_overwritten(pool, state) {
         return Ok(None);
     }
+    if let Some(wait) = held_back(state, &last, &new) {
+        return Ok(Some(wait));
+    }
+    write_status(pool, ctx, state, &last, new).await
+}
+
+/// How long the status waits for what else will change.
+fn held_back(state: &PoolState, last: &WorkerPoolStatus, new: &WorkerPoolStatus) -> Option<Duration> {
     let since = match state.scaled {
         Some((_, at)) => Some((at, AFTER_SCALING)),
         None => state
             .depth_written
-            .filter(|_| differs_in_depth_only(&last, &new))
+            .filter(|_| differs_in_depth_only(last, new))
             .map(|at| (at, DEPTH_APART)),
     };
-    if let Some(wait) = since.and_then(|(at, apart)| apart.checked_sub(at.elapsed())) {
-        return Ok(Some(wait));
-    }
+    since.and_then(|(at, apart)| apart.checked_sub(at.elapsed()))
+}
+
+/// Writes the status, and publishes what changed once it is written: a write that fails is repeated, and an event before it would be,
+/// too.
+async fn write_status(
+    pool: &WorkerPool,
+    ctx: &Context,
+    state: &mut PoolState,
+    last: &WorkerPoolStatus,
+    new: WorkerPoolStatus,
+) -> Result<Option<Duration>, Error> {
     let namespace = pool.namespace().ok_or(Error::Incomplete("namespace"))?;
     // The answer is not looked at: its metadata are the least that can be read of it.
     let pools: Api<PartialObjectMeta<WorkerPool>> = Api::namespaced(ctx.client.clone(), &namespace);
@@ -326,18 +347,18 @@ async fn report(
     }));
     let params = PatchParams::apply(STATUS_MANAGER).force();
     let name = pool.name_any();
-    let answer = error::call("write the status", pools.patch_status(&name, &params, &patch)).await;
-    if answer.as_ref().is_err_and(Error::is_conflict) {
+    match error::call("write the status", pools.patch_status(&name, &params, &patch)).await {
+        Ok(written) => {
+            state.reported = written.resource_version();
+            for event in events::between(last, &new) {
+                ctx.events.send(pool, &mut state.budget, event);
+            }
+        }
         // The watch shows soon what somebody wrote.
-        return Ok(Some(CONFLICT_RETRY));
-    }
-    for event in events::between(&last, &new) {
-        tell(pool, ctx, state, event);
-    }
-    match answer {
-        Ok(written) => state.reported = written.resource_version(),
-        Err(error) if !error.is_not_found() => return Err(error),
-        Err(_) => {}
+        Err(error) if error.is_conflict() => return Ok(Some(CONFLICT_RETRY)),
+        // The pool is gone, and nobody reads of it any more.
+        Err(error) if error.is_not_found() => {}
+        Err(error) => return Err(error),
     }
     state.status = Some(new);
     state.depth_written = Some(Instant::now());

@@ -113,7 +113,7 @@ pub async fn give_back(
         _ => {}
     }
     tracing::info!(pool = %pool_ref, "{}", event.note);
-    ctx.events.send(pool, event);
+    ctx.events.send(pool, &mut state.budget, event);
     Ok(Action::await_change())
 }
 

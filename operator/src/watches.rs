@@ -9,7 +9,7 @@ use std::{
 use kube::runtime::watcher;
 use tokio::sync::watch;
 
-use crate::targets::Kind;
+use crate::{error, targets::Kind};
 
 /// A watch that failed is tried again sooner than this. One that goes on where it was says nothing until something changes,
 /// so after so long without another failure it is taken to be well.
@@ -201,7 +201,7 @@ fn waits_for(kind: &str, error: &watcher::Error) -> String {
         | watcher::Error::WatchStartFailed(cause)
         | watcher::Error::WatchFailed(cause) => cause,
         watcher::Error::WatchError(_) | watcher::Error::NoResourceVersion => {
-            return format!("cannot watch {kind}: {error}");
+            return format!("cannot watch {kind}: {}", error::watch_in_words(error));
         }
     };
     let definition = DEFINITIONS.iter().find(|(defined, _)| *defined == kind);
@@ -213,7 +213,10 @@ fn waits_for(kind: &str, error: &watcher::Error) -> String {
                 status.message
             )
         }
-        _ => format!("waiting for the API server, to watch {kind}: {cause}"),
+        _ => {
+            let cause = error::in_words(cause);
+            format!("waiting for the API server, to watch {kind}: {cause}")
+        }
     }
 }
 

@@ -82,6 +82,7 @@ pub async fn run(parts: Parts) {
         .modify(WatchedJob::prune)
         .inspect_err(move |error| {
             metrics.failed("watch");
+            let error = error::watch_in_words(error);
             tracing::warn!(%error, "cannot watch Jobs; trying again");
         })
         .filter_map(|event| ready(event.ok()));

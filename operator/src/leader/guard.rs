@@ -17,10 +17,16 @@ use super::Leadership;
 #[derive(Clone, Debug)]
 pub struct Guard(Leadership);
 
-/// A write was not made, because another operator leads, or may.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("this operator does not lead")]
-pub struct NotLeading;
+/// Why a write was not made, or not waited for: another operator leads, or may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotLeading {
+    /// Nothing was sent.
+    #[error("this operator does not lead")]
+    NotSent,
+    /// The term ended while the write was on its way: the API server may have carried it out.
+    #[error("this operator stopped leading while it waited for the answer")]
+    Dropped,
+}
 
 impl Guard {
     /// By this leadership.
@@ -67,7 +73,7 @@ where
             return self.inner.call(request).boxed();
         }
         let Some(epoch) = self.leadership.epoch() else {
-            return futures::future::err(NotLeading.into()).boxed();
+            return futures::future::err(NotLeading::NotSent.into()).boxed();
         };
         within(self.leadership.clone(), epoch, self.inner.call(request)).boxed()
     }
@@ -84,7 +90,7 @@ async fn within<T>(
     poll_fn(|cx| {
         // A process that was stopped may get here before its timers.
         if leadership.epoch() != Some(epoch) || ended.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(NotLeading.into()));
+            return Poll::Ready(Err(NotLeading::Dropped.into()));
         }
         call.as_mut().poll(cx)
     })

@@ -2,13 +2,16 @@
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     future::Future,
     sync::{Arc, Mutex},
+    task::Poll,
     time::{Duration, Instant},
 };
 
+use axum::body::{Body, Bytes};
+use futures::stream;
 use http::{Method, Request, Response};
-use kube::client::Body;
 use serde_json::{Value, json};
 
 /// The version of what was written: later than what the watch has shown.
@@ -42,11 +45,13 @@ struct Inner {
     documents: HashMap<String, Value>,
     /// Calls whose path ends so are refused with this code, once each.
     refusals: Vec<(&'static str, u16)>,
+    /// Reading an answer panics whose path ends so.
+    panicking: Option<&'static str>,
 }
 
 impl ApiServer {
     pub(crate) fn start() -> (Self, kube::Client) {
-        let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
+        let (service, mut handle) = tower_test::mock::pair::<Request<kube::client::Body>, Response<Body>>();
         let server = Self::default();
         let answering = server.clone();
         tokio::spawn(async move {
@@ -61,6 +66,18 @@ impl ApiServer {
 
     pub(crate) fn refuse_once(&self, path_end: &'static str, code: u16) {
         self.0.lock().unwrap().refusals.push((path_end, code));
+    }
+
+    /// From now on reading an answer panics whose path ends so; `None`: no more.
+    pub(crate) fn panic_at(&self, path_end: Option<&'static str>) {
+        self.0.lock().unwrap().panicking = path_end;
+    }
+
+    /// How many events with this reason have been published.
+    pub(crate) fn count_events(&self, reason: &str) -> usize {
+        let inner = self.0.lock().unwrap();
+        let events = inner.calls.iter().filter(|call| call.path.ends_with("/events"));
+        events.filter(|call| call.body["reason"] == reason).count()
     }
 
     /// The Deployment's one ReplicaSet, and its pods.
@@ -134,6 +151,10 @@ impl ApiServer {
             let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code,
                 "message": "refused by the test", "reason": "Test"});
             return respond(code, &status);
+        }
+        if inner.panicking.is_some_and(|end| path.ends_with(end)) {
+            let panics = stream::poll_fn(|_| -> Poll<Option<Result<Bytes, Infallible>>> { panic!("boom") });
+            return Response::new(Body::from_stream(panics));
         }
         if parts.method == Method::GET
             && let Some(document) = inner.documents.get(&path)

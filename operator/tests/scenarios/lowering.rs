@@ -276,6 +276,39 @@ async fn pods_that_go_keep_their_marks_for_longer_than_their_grace_time() {
     assert!(time > Duration::from_secs(100), "{time:?}");
 }
 
+/// Reconciles until the API server has answered a lower count with this code.
+async fn lowering_fails(world: &World, code: u16) {
+    world.api.refuse_once(SCALE, code);
+    super::api::until(|| async { world.reconcile().await.err() }).await;
+    world.api.only(&Method::PATCH, SCALE);
+}
+
+#[tokio::test]
+async fn pods_work_on_when_lower_count_is_refused() {
+    let (world, _worker) = one_of_three_is_busy(vec![pod("a"), pod("busy"), pod("c")]).await;
+    lowering_fails(&world, 403).await;
+    let calls = world.api.calls();
+    let costs = calls.iter().filter(|call| call.is(&Method::PATCH, "/pods/a"));
+    let costs: Vec<_> = costs
+        .map(|call| &call.body["metadata"]["annotations"]["controller.kubernetes.io/pod-deletion-cost"])
+        .collect();
+    assert_eq!(costs, [&json!("-1000000"), &json!(null)], "given, and taken back");
+    world.push(1).await;
+    let worker = world.busy("a", 0).await;
+    super::api::until(|| async {
+        let claims = worker.claim(&queue::Nonce::fresh(), 1).await.unwrap();
+        (!claims.jobs.is_empty()).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pods_keep_marks_when_nobody_knows_whether_count_fell() {
+    let (world, _worker) = one_of_three_is_busy(vec![pod("a"), pod("busy"), pod("c")]).await;
+    lowering_fails(&world, 500).await;
+    kept_quiet(&world, "a").await;
+}
+
 #[tokio::test]
 async fn pods_that_stay_as_the_count_rose_again_take_jobs_again() {
     let (mut world, _worker) = one_of_three_is_busy(vec![pod("a"), pod("busy"), pod("c")]).await;

@@ -210,3 +210,38 @@ async fn nothing_is_said_before_the_first_reading_and_nothing_again_after_a_rest
     again.reconcile().await.unwrap();
     assert!(again.api.summary().is_empty(), "{:?}", again.api.summary());
 }
+
+#[tokio::test]
+async fn change_is_published_once_though_status_is_refused_several_times() {
+    let spec = json!({"redis": {"address": "127.0.0.1:1"}});
+    let mut world = World::with_pool(spec).deployed(5).settled().await;
+    for _ in 0..3 {
+        world.api.refuse_once(STATUS, 500);
+        world.reconcile().await.unwrap_err();
+    }
+    world.reconcile().await.unwrap();
+    // Events are published in their order: what comes before this one is there.
+    world.edit(|pool| pool.spec.paused = true);
+    world.reconcile().await.unwrap();
+    world.api.event("Paused").await;
+    assert_eq!(world.api.count_events("QueueUnreadable"), 1);
+}
+
+#[tokio::test]
+async fn first_count_of_new_pool_is_not_blamed_on_its_queue() {
+    let mut world = World::with_pool(json!({"scaling": {"minReplicas": 1}}));
+    world.reconcile().await.unwrap();
+    let note = world.api.event("ScaledUp").await;
+    assert_eq!(
+        note,
+        "from 0 to 1 replicas: NotReadYet (the queue has not been read yet; a new pool begins with minReplicas)"
+    );
+    let decisions = "workerpool_operator_decisions_total{reason=\"NotReadYet\"} 1";
+    assert!(world.scrape().contains(decisions), "{}", world.scrape());
+    world.deploy(1);
+    let status = world.reconcile_until(&Method::PATCH, STATUS).await.body["status"].clone();
+    let said = status.to_string();
+    assert!(said.contains("MinReplicas"), "{said}");
+    assert!(!said.contains("QueueUnreadable"), "{said}");
+    assert_eq!(world.api.count_events("QueueUnreadable"), 0);
+}
