@@ -207,6 +207,12 @@ impl Memories {
         Arc::clone(state)
     }
 
+    /// Forgets what is remembered of a pool but for its backoff: it begins as with an operator that has just started.
+    pub fn reset(&self, pool: &WorkerPool) {
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        states.remove(&PoolRef::from_obj(pool));
+    }
+
     /// How long to leave a pool alone that failed; not at all if its spec was changed since.
     pub fn backoff(&self, pool: &WorkerPool, now: Instant) -> Option<Duration> {
         let backoffs = self.backoffs();

@@ -14,6 +14,7 @@ use kube::{
 };
 use scaling::{Decision, History, Observation, Reason};
 use serde_json::json;
+use telemetry::Panicked;
 
 use crate::{
     PoolRef,
@@ -28,10 +29,12 @@ use crate::{
     policy::policy,
     refusal::Refusal,
     restore, source,
-    status::{Findings, build_status, differs_in_depth_only},
+    status::{Findings, build_status, differs_in_depth_only, with_panic},
     targets,
 };
 
+/// As the metric of panics names it.
+const PANIC_PLACE: &str = "reconcile";
 /// Who writes the status.
 const STATUS_MANAGER: &str = "workerpool-operator/status";
 /// A pool that is not served is looked at again after so long; most causes end with a change that wakes it sooner.
@@ -42,11 +45,44 @@ const DEPTH_APART: Duration = Duration::from_secs(5);
 /// the last one. By then most of what follows from the count is seen too, and one write tells it all.
 const AFTER_SCALING: Duration = Duration::from_millis(100);
 
-/// Reconciles a pool. Never waits for Redis: it takes what was last read.
+/// Reconciles a pool. Never waits for Redis: it takes what was last read. A panic is an error of this pool alone.
 ///
 /// # Errors
 /// What the API server answers; the pool is tried again after its backoff.
 pub async fn reconcile(pool: Arc<WorkerPool>, ctx: Arc<Context>) -> Result<Action, Error> {
+    let once = reconcile_once(Arc::clone(&pool), Arc::clone(&ctx));
+    match telemetry::catch_panic(PANIC_PLACE, once).await {
+        Ok(result) => result,
+        Err(panicked) => {
+            // Half of it may be of before and half of after the panic.
+            ctx.memories.reset(&pool);
+            let reported = report_panic(&pool, &ctx, &panicked);
+            if let Ok(Err(error)) = telemetry::catch_panic(PANIC_PLACE, reported).await {
+                tracing::warn!(pool = %PoolRef::from_obj(&*pool), %error, "cannot report the panic");
+            }
+            Err(panicked.into())
+        }
+    }
+}
+
+/// Says in the pool's status that reconciling it panicked; all else in there stays as it was said last.
+async fn report_panic(pool: &WorkerPool, ctx: &Context, panicked: &Panicked) -> Result<(), Error> {
+    let Some(epoch) = ctx.leadership.epoch() else {
+        return Ok(());
+    };
+    let state = ctx.memories.of(pool);
+    let mut state = state.lock().await;
+    state.begin_term(epoch, pool);
+    let last = state.status.clone().unwrap_or_default();
+    let message = Error::from(panicked.clone()).to_string();
+    let new = with_panic(pool, &last, &message, Timestamp::now());
+    if new != last {
+        write_status(pool, ctx, &mut state, &last, new).await?;
+    }
+    Ok(())
+}
+
+async fn reconcile_once(pool: Arc<WorkerPool>, ctx: Arc<Context>) -> Result<Action, Error> {
     let started = Instant::now();
     let pool_ref = PoolRef::from_obj(&*pool);
     ctx.listed().await?;

@@ -13,10 +13,12 @@ use k8s_openapi::{
 };
 use kube::{Resource, ResourceExt};
 use queue::{JobId, JobState};
+use telemetry::Panicked;
 
 use super::{
     objects::WatchedJob,
     plan::{CANCEL_TIME, Line},
+    status::panic_status,
 };
 use crate::PoolRef;
 
@@ -63,6 +65,8 @@ pub(super) struct Entry {
     /// Calls about it that failed in a row, and when to make the next.
     pub(super) failures: u32,
     pub(super) retry_at: Option<Instant>,
+    /// What last panicked, until it goes well again.
+    pub(super) panic: Option<PanickedStep>,
     /// The line that it waits in.
     pub(super) queued: Option<Line>,
     /// Something is being done for it.
@@ -82,6 +86,14 @@ pub(super) enum News {
     Lost,
     /// It cannot be submitted, ever.
     Rejected(Rejection),
+}
+
+/// A step that panicked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PanickedStep {
+    /// The line it waited in; `None`: the step was being planned.
+    pub(super) line: Option<Line>,
+    pub(super) panicked: Panicked,
 }
 
 /// Why a Job cannot be submitted, ever.
@@ -119,6 +131,7 @@ impl Entry {
             written_at: None,
             failures: 0,
             retry_at: None,
+            panic: None,
             queued: None,
             busy: false,
             listing: 0,
@@ -159,9 +172,26 @@ impl Entry {
         self.retry_at = Some(now + wait.min(LAST_BACKOFF));
     }
 
-    pub(super) fn succeeded(&mut self) {
-        self.failures = 0;
-        self.retry_at = None;
+    /// A step of this line went well. One that panicked goes on failing until it does itself.
+    pub(super) fn succeeded(&mut self, line: Line) {
+        if self.panic.as_ref().is_none_or(|panic| panic.line == Some(line)) {
+            self.panic = None;
+            self.failures = 0;
+            self.retry_at = None;
+        }
+    }
+
+    /// A step panicked: this Job is left alone for a while, no other.
+    pub(super) fn panicked(&mut self, line: Option<Line>, panicked: Panicked, now: Instant) {
+        self.panic = Some(PanickedStep { line, panicked });
+        self.failed(now);
+    }
+
+    /// Whether planning panicked, that was said, and it is time to try again.
+    pub(super) fn retries_planning(&self, now: Instant, clock: Timestamp) -> bool {
+        self.panic.as_ref().is_some_and(|panic| panic.line.is_none())
+            && self.retry_at.is_none_or(|at| at <= now)
+            && panic_status(self, clock).as_ref() == Some(&self.status)
     }
 
     /// Whether our finalizer keeps it.

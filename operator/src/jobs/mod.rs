@@ -52,6 +52,11 @@ const LISTED_RETRY: Duration = Duration::from_millis(200);
 /// Events of Jobs that wait to be published. In a burst most are dropped, rather than that they delay what the burst is for.
 const EVENTS: usize = 100;
 
+/// The wait after a panic; it doubles with each.
+const FIRST_RESTART: Duration = Duration::from_secs(1);
+/// The longest wait.
+const LAST_RESTART: Duration = Duration::from_secs(300);
+
 /// What looking after Jobs takes.
 #[derive(Clone)]
 pub struct Parts {
@@ -67,8 +72,18 @@ pub struct Parts {
     pub instance: String,
 }
 
-/// Looks after all Jobs. What is cut off when this is dropped is begun anew the next time: each step can be repeated.
+/// Looks after all Jobs. What is cut off when this is dropped is begun anew the next time: each step can be repeated. A step that
+/// panics fails for its Job alone; whatever else panics here begins all of it anew, and pools go on.
 pub async fn run(parts: Parts) {
+    let mut wait = FIRST_RESTART;
+    while let Err(panicked) = telemetry::catch_panic("jobs", run_once(parts.clone())).await {
+        tracing::error!(%panicked, ?wait, "looking after Jobs is begun anew");
+        tokio::time::sleep(wait).await;
+        wait = (2 * wait).min(LAST_RESTART);
+    }
+}
+
+async fn run_once(parts: Parts) {
     wait_for_definition(&parts.client).await;
     if !are_listed(&parts.pools).await {
         // Nobody watches pools any more: the program ends.

@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::{
     access::Access,
     entry::Entry,
-    status::{build_status, differs_in_progress_only, without_result},
+    status::{build_status, differs_in_progress_only, panic_status, without_result},
 };
 
 /// A Job that is being deleted goes after so long, cancelled or not: it must not keep its namespace from going.
@@ -75,6 +75,9 @@ pub(super) fn plan(entry: &Entry, access: &Access, now: Instant, clock: Timestam
     }
     if let Some(since) = entry.deleting {
         return plan_deletion(entry, access, since, now);
+    }
+    if let Some(status) = panic_status(entry, clock).filter(|status| *status != entry.status) {
+        return Step::Write(Box::new(status));
     }
     let waits = !entry.submitted && entry.news.is_none() && entry.ending().is_none();
     if waits && *access == Access::Open {

@@ -42,6 +42,30 @@ pub(super) fn build_status(entry: &Entry, access: &Access, clock: Timestamp) -> 
     status
 }
 
+/// The last status, which says besides that a step panicked, if one did. Made from as little as can be: what panicked may be what
+/// makes the whole status.
+pub(super) fn panic_status(entry: &Entry, clock: Timestamp) -> Option<JobStatus> {
+    let accepted = panic_verdict(entry)?.into_condition(entry, clock);
+    let mut status = entry.status.clone();
+    status
+        .conditions
+        .retain(|condition| condition.type_ != accepted.type_);
+    status.conditions.insert(0, accepted);
+    Some(status)
+}
+
+fn panic_verdict(entry: &Entry) -> Option<Verdict> {
+    let panicked = &entry.panic.as_ref()?.panicked;
+    Some(Verdict {
+        kind: conditions::ACCEPTED,
+        holds: entry.submitted,
+        reason: "InternalError",
+        message: format!(
+            "{panicked}; the operator's log has the line of code. This Job is tried again, others go on"
+        ),
+    })
+}
+
 /// Whether the two differ in nothing but how far the program says it is.
 pub(super) fn differs_in_progress_only(last: &JobStatus, new: &JobStatus) -> bool {
     let without = |status: &JobStatus| JobStatus {
@@ -154,6 +178,9 @@ fn accepted(entry: &Entry, access: &Access, has_ended: bool) -> Option<Verdict> 
     };
     if let Some(News::Rejected(rejection)) = &entry.news {
         return verdict(false, rejection.reason, rejection.message.clone());
+    }
+    if let Some(panicked) = panic_verdict(entry) {
+        return Some(panicked);
     }
     let pool = &entry.pool.name;
     match (entry.submitted, access) {

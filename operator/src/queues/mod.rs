@@ -33,7 +33,7 @@ use tokio::sync::mpsc;
 
 use self::{
     board::Board,
-    server::{Command, ServerTask},
+    server::{Command, Follow},
 };
 pub use self::{
     board::Outlook,
@@ -124,7 +124,7 @@ impl Queues {
             self.board.no_foreign(pool);
         }
         if !shared.servers.contains_key(&source.server) {
-            match ServerTask::spawn(&source.server, Arc::clone(&self.board), self.leadership.clone()) {
+            match server::spawn(&source.server, Arc::clone(&self.board), self.leadership.clone()) {
                 Ok(commands) => {
                     shared
                         .servers
@@ -143,12 +143,12 @@ impl Queues {
         if let Some(connected) = shared.servers.get_mut(&source.server) {
             connected.pools += usize::from(fresh);
             // All at once, so that they are read together.
-            connected.send(Command::Follow {
+            connected.send(Command::Follow(Follow {
                 pool: pool.clone(),
                 subjects: source.queues.clone(),
                 chores: source.chores,
                 foreign: source.foreign.clone(),
-            });
+            }));
         }
         drop(shared);
         self.board.tell(pool);

@@ -8,6 +8,7 @@ use std::{
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use queue::{Change, Changes, Drainer, Observer, Queue, Reading, Risk, Server, Subject};
+use telemetry::Panicked;
 use tokio::{sync::mpsc, time::sleep_until};
 
 use super::{
@@ -33,15 +34,17 @@ const SWEEPS_APART: Duration = Duration::from_secs(5);
 /// The connection for errands is closed after so long without one.
 const DRAINER_IDLE: Duration = Duration::from_secs(60);
 
+/// The wait after the first panic of a task; it doubles with each.
+const FIRST_RESTART: Duration = Duration::from_millis(500);
+/// The longest wait.
+const LAST_RESTART: Duration = Duration::from_secs(60);
+/// A task that went well for so long begins with the shortest wait again.
+const RESTARTS_FORGOTTEN: Duration = Duration::from_secs(300);
+
 /// What the task is told.
 #[derive(Debug)]
 pub(super) enum Command {
-    Follow {
-        pool: PoolRef,
-        subjects: Vec<Subject>,
-        chores: Option<Chores>,
-        foreign: Option<Arc<Addresses>>,
-    },
+    Follow(Follow),
     Leave {
         pool: PoolRef,
         subjects: Vec<Subject>,
@@ -51,6 +54,15 @@ pub(super) enum Command {
         queues: Vec<Queue>,
         errand: Errand,
     },
+}
+
+/// What a pool follows on this server.
+#[derive(Clone, Debug)]
+pub(super) struct Follow {
+    pub(super) pool: PoolRef,
+    pub(super) subjects: Vec<Subject>,
+    pub(super) chores: Option<Chores>,
+    pub(super) foreign: Option<Arc<Addresses>>,
 }
 
 /// What was under way and has ended.
@@ -87,19 +99,97 @@ pub(super) struct ServerTask {
     next_read: Instant,
 }
 
+/// Starts the task of a server; it ends when the sender is dropped. What panics in it is an error of this server's queues alone, and
+/// the task is begun anew.
+pub(super) fn spawn(
+    server: &Server,
+    board: Arc<Board>,
+    leadership: Leadership,
+) -> queue::Result<mpsc::UnboundedSender<Command>> {
+    let mut task = ServerTask::new(server, &board, &leadership)?;
+    let (sender, mut commands) = mpsc::unbounded_channel();
+    let server = server.clone();
+    tokio::spawn(async move {
+        let mut follows = Follows::default();
+        let mut restarts = Restarts::default();
+        loop {
+            let run = task.run(&mut commands, &mut follows);
+            let Err(panicked) = telemetry::catch_panic("server", run).await else {
+                return;
+            };
+            let wait = restarts.wait(Instant::now());
+            tracing::error!(server = %server.address, %panicked, ?wait, "the task of this Redis is begun anew");
+            follows.report(&board, &panicked);
+            tokio::time::sleep(wait).await;
+            task = match ServerTask::new(&server, &board, &leadership) {
+                Ok(task) => task.with(&follows),
+                // It could be made before: only its settings can be wrong.
+                Err(error) => {
+                    tracing::error!(server = %server.address, %error, "its queues are not read any more");
+                    return;
+                }
+            };
+        }
+    });
+    Ok(sender)
+}
+
+/// What each pool follows on a server; outlives the task.
+#[derive(Debug, Default)]
+struct Follows(HashMap<PoolRef, Follow>);
+
+impl Follows {
+    fn note(&mut self, command: &Command) {
+        match command {
+            Command::Follow(follow) => {
+                self.0.insert(follow.pool.clone(), follow.clone());
+            }
+            Command::Leave { pool, .. } => {
+                self.0.remove(pool);
+            }
+            Command::Run { .. } => {}
+        }
+    }
+
+    /// Forgets what was read, which may be half of before and half of after the panic.
+    fn report(&self, board: &Board, panicked: &Panicked) {
+        let error = queue::Error::Unexpected(format!("{panicked}; the operator's log has the line of code"));
+        for follow in self.0.values() {
+            board.forget(&follow.pool);
+            board.add(&follow.pool, &follow.subjects);
+            for subject in &follow.subjects {
+                board.failed(&follow.pool, subject, &error);
+            }
+        }
+    }
+}
+
+/// How long to wait before the task is begun anew.
+#[derive(Debug, Default)]
+struct Restarts {
+    count: u32,
+    last: Option<Instant>,
+}
+
+impl Restarts {
+    fn wait(&mut self, now: Instant) -> Duration {
+        if self.last.is_some_and(|last| now > last + RESTARTS_FORGOTTEN) {
+            self.count = 0;
+        }
+        let wait = FIRST_RESTART.saturating_mul(2_u32.saturating_pow(self.count));
+        self.count = self.count.saturating_add(1);
+        self.last = Some(now);
+        wait.min(LAST_RESTART)
+    }
+}
+
 impl ServerTask {
-    /// Starts the task; it ends when the sender is dropped.
-    pub(super) fn spawn(
-        server: &Server,
-        board: Arc<Board>,
-        leadership: Leadership,
-    ) -> queue::Result<mpsc::UnboundedSender<Command>> {
+    fn new(server: &Server, board: &Arc<Board>, leadership: &Leadership) -> queue::Result<Self> {
         let (observer, changes) = Observer::new(server)?;
-        let (sender, commands) = mpsc::unbounded_channel();
-        let task = Self {
+        Ok(Self {
             server: server.clone(),
-            board,
-            leadership,
+            board: Arc::clone(board),
+            leadership: leadership.clone(),
             observer,
             changes,
             drainer: None,
@@ -113,17 +203,25 @@ impl ServerTask {
             under_way: FuturesUnordered::new(),
             reading: false,
             next_read: Instant::now(),
-        };
-        tokio::spawn(task.run(commands));
-        Ok(sender)
+        })
     }
 
-    async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+    fn with(mut self, follows: &Follows) -> Self {
+        for follow in follows.0.values() {
+            self.follow_all(follow);
+        }
+        self
+    }
+
+    async fn run(mut self, commands: &mut mpsc::UnboundedReceiver<Command>, follows: &mut Follows) {
         loop {
             let wake = self.next_wake();
             tokio::select! {
                 command = commands.recv() => match command {
-                    Some(command) => self.obey(command),
+                    Some(command) => {
+                        follows.note(&command);
+                        self.obey(command);
+                    }
                     None => return,
                 },
                 Some(change) = self.changes.next() => self.hear(change),
@@ -150,27 +248,24 @@ impl ServerTask {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Follow {
-                pool,
-                subjects,
-                chores,
-                foreign,
-            } => {
-                for subject in &subjects {
-                    let own = subject.own().is_some();
-                    let foreign = foreign.clone().filter(|_| own);
-                    self.follow(&pool, subject, chores.filter(|_| own), foreign);
-                }
-                if let Some(risks) = &self.risks.known {
-                    self.board.found_risks(&pool, risks);
-                }
-            }
+            Command::Follow(follow) => self.follow_all(&follow),
             Command::Leave { pool, subjects } => {
                 for subject in &subjects {
                     self.leave(&pool, subject);
                 }
             }
             Command::Run { pool, queues, errand } => self.start_errand(pool, queues, errand),
+        }
+    }
+
+    fn follow_all(&mut self, follow: &Follow) {
+        for subject in &follow.subjects {
+            let own = subject.own().is_some();
+            let foreign = follow.foreign.clone().filter(|_| own);
+            self.follow(&follow.pool, subject, follow.chores.filter(|_| own), foreign);
+        }
+        if let Some(risks) = &self.risks.known {
+            self.board.found_risks(&follow.pool, risks);
         }
     }
 
@@ -235,6 +330,8 @@ impl ServerTask {
     }
 
     fn start_what_is_due(&mut self) {
+        #[cfg(test)]
+        super::tests::panic_if_asked(&self.server);
         let now = Instant::now();
         if !self.reading && now >= self.next_read {
             let due = self.reads.take_due(now, BATCH);
@@ -493,5 +590,41 @@ impl ServerTask {
                 .map_or(now + seldom, |end| end.min(now + seldom))
         };
         self.ticks.no_later(queue, next);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use queue::Terms;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn tick_of_idle_queue_stays_planned_while_nobody_leads() {
+        let (board, _wakes) = Board::new();
+        let server = Server::new("127.0.0.1:1".parse().unwrap());
+        let standby = Leadership::candidate();
+        let mut task = ServerTask::new(&server, &Arc::new(board), &standby).unwrap();
+        task.follow_all(&Follow {
+            pool: PoolRef::new("pool"),
+            subjects: vec![Subject::Own(Queue::new("queue".parse().unwrap()))],
+            chores: Some(Chores {
+                terms: Terms::default(),
+                recover_foreign: false,
+            }),
+            foreign: None,
+        });
+        task.start_what_is_due();
+        let next = task.ticks.next().expect("a tick is planned");
+        assert!(next <= Instant::now() + TICKS_APART);
+    }
+
+    #[test]
+    fn task_that_panics_again_waits_longer_until_it_went_well_for_while() {
+        let (mut restarts, start) = (Restarts::default(), Instant::now());
+        let waits: Vec<_> = (0..9).map(|_| restarts.wait(start).as_secs_f64()).collect();
+        assert_eq!(waits, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]);
+        let later = start + RESTARTS_FORGOTTEN + Duration::from_secs(1);
+        assert_eq!(restarts.wait(later), FIRST_RESTART);
     }
 }

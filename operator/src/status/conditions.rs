@@ -70,6 +70,17 @@ impl Verdict {
     }
 }
 
+/// `Ready` as it is while nothing more is known than this.
+pub(super) fn not_ready(
+    pool: &WorkerPool,
+    last: &WorkerPoolStatus,
+    reason: &str,
+    message: &str,
+    now: Timestamp,
+) -> Condition {
+    Verdict::new(kinds::READY, "False", reason, message).into_condition(pool, last, now)
+}
+
 fn ready(pool: &WorkerPool, findings: &Findings<'_>) -> Verdict {
     let verdict = |status, reason: &str, message: String| Verdict::new(kinds::READY, status, reason, message);
     if let Some(refusal) = findings.refusal {

@@ -80,6 +80,24 @@ pub fn build_status(
     }
 }
 
+/// The last status, whose `Ready` says that the operator panicked. Made from as little as can be: what panicked may be
+/// what makes the whole status.
+#[must_use]
+pub fn with_panic(
+    pool: &WorkerPool,
+    last: &WorkerPoolStatus,
+    message: &str,
+    now: Timestamp,
+) -> WorkerPoolStatus {
+    let mut status = last.clone();
+    let ready = conditions::not_ready(pool, last, "InternalError", message, now);
+    status
+        .conditions
+        .retain(|condition| condition.type_ != ready.type_);
+    status.conditions.insert(0, ready);
+    status
+}
+
 /// Whether the two differ in nothing but the depth of the queue, and what changes with it all the time.
 #[must_use]
 pub fn differs_in_depth_only(last: &WorkerPoolStatus, new: &WorkerPoolStatus) -> bool {

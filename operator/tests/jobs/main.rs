@@ -130,3 +130,29 @@ async fn submissions_that_hang_hold_no_slot_of_queue_the_pool_moves_to() {
     world.is_submitted("next").await;
     world.redis.thaw().unwrap();
 }
+
+#[tokio::test]
+async fn job_that_panics_fails_alone_and_goes_on_when_it_can() {
+    let world = World::new().await;
+    world.api.set_panicking("second", true);
+    for name in ["second", "third", "fourth"] {
+        world.api.create(name);
+    }
+    world.is_submitted("third").await;
+    world.is_submitted("fourth").await;
+    let said = || {
+        let accepted = world.api.accepted("second");
+        accepted.is_some_and(|[status, reason, message]| {
+            (status.as_str(), reason.as_str()) == ("False", "InternalError") && message.contains("boom")
+        })
+    };
+    eventually("its condition says so", said).await;
+    assert_eq!(world.api.state("second"), None, "it is not submitted");
+    let counted = world.scrape("workerpool_panics_total{place=\"job\"} ");
+    assert!(counted > Some(0), "{counted:?}");
+
+    world.api.set_panicking("second", false);
+    world.is_submitted("second").await;
+    let [status, reason, _] = world.api.accepted("second").unwrap();
+    assert_eq!((status.as_str(), reason.as_str()), ("True", "Submitted"));
+}

@@ -8,6 +8,7 @@ mod following;
 mod foreign;
 mod lowering;
 mod measured;
+mod panicking;
 mod refusing;
 mod reporting;
 mod restoring;

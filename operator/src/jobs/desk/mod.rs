@@ -23,6 +23,7 @@ use kube::{
     runtime::{reflector::Store, watcher},
 };
 use queue::Cancel;
+use telemetry::Panicked;
 use tokio::{sync::mpsc, time::sleep_until};
 
 use super::{
@@ -30,7 +31,7 @@ use super::{
     entry::{Entry, News, Uid},
     link::{Answer, Link, Question, Turn},
     objects::WatchedJob,
-    plan::Step,
+    plan::{Line, Step},
     slots::Slots,
 };
 use crate::{PoolRef, error::Error, events::Events, metrics::Metrics, queues::Queues, schedule::Schedule};
@@ -83,6 +84,10 @@ enum Done {
         result: Result<Option<ObjectMeta>, Error>,
     },
     Answered(Turn, Question, queue::Result<Answer>),
+    /// A step of this line panicked.
+    Panicked(Uid, Line, Panicked),
+    /// The question how a pool's Jobs are panicked.
+    AskingPanicked(PoolRef, Panicked),
 }
 
 /// A status, and what it was made from.

@@ -6,16 +6,18 @@ use k8s_openapi::{
     api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp,
 };
 use queue::Cancel;
+use telemetry::Panicked;
 
-use super::{Desk, Done, Written};
+use super::{Desk, Done, Written, steps::PANIC_PLACE};
 use crate::{
+    PoolRef,
     error::Error,
     jobs::{
         access::Access,
         calls::NotSubmitted,
         entry::{Entry, News, Uid},
         link::{Answer, Link, Question, Turn},
-        plan::Step,
+        plan::{Line, Step},
         status::{build_status, without_result},
         story,
     },
@@ -49,7 +51,34 @@ impl Desk {
                 about,
                 result,
             } => self.take_in_tidied(&uid, &step, about, result),
+            Done::Panicked(uid, line, panicked) => self.take_in_panic(&uid, line, panicked),
+            Done::AskingPanicked(pool, panicked) => self.take_in_asking_panic(&pool, &panicked),
         }
+    }
+
+    fn take_in_panic(&mut self, uid: &Uid, line: Line, panicked: Panicked) {
+        let now = Instant::now();
+        let Some(entry) = self.end(uid, None) else { return };
+        entry.panicked(Some(line), panicked, now);
+        let pool = entry.pool.clone();
+        if let Some(link) = self.links.get_mut(&pool) {
+            // What the step was about to say is asked for again.
+            link.poll_soon(now);
+        }
+        self.consider(uid);
+    }
+
+    fn take_in_asking_panic(&mut self, pool: &PoolRef, panicked: &Panicked) {
+        let now = Instant::now();
+        let Some(link) = self.links.get_mut(pool) else {
+            return;
+        };
+        let way_changed = link.failed(queue::Error::Unexpected(panicked.to_string()), now);
+        link.answered(&Question::Changed, None);
+        if way_changed {
+            self.consider_all_of(pool);
+        }
+        self.forget_idle(pool);
     }
 
     /// Goes on with the Job, and with all of the pool if the way to its queue has changed.
@@ -94,7 +123,7 @@ impl Desk {
         };
         match result {
             Ok(submitted_ms) => {
-                entry.succeeded();
+                entry.succeeded(Line::Submit);
                 // It may have gone on before we were answered; and long ago, if it was submitted before.
                 if !entry.submitted {
                     entry.hear(News::Submitted(submitted_ms), now);
@@ -117,7 +146,10 @@ impl Desk {
         let Some(entry) = self.end(uid, None) else {
             return way_changed;
         };
-        entry.cancelled |= result.is_ok();
+        if result.is_ok() {
+            entry.cancelled = true;
+            entry.succeeded(Line::Cancel);
+        }
         if matches!(result, Ok(Cancel::Foreign)) {
             let event = story::uncancelled("a worker that is not ours has it, and cannot be told");
             let reference = entry.reference();
@@ -138,7 +170,7 @@ impl Desk {
                 let reference = (!events.is_empty()).then(|| entry.reference());
                 entry.status = without_result(&written.status);
                 entry.written_at = Some(now);
-                entry.succeeded();
+                entry.succeeded(Line::Write);
                 for event in events {
                     self.tools
                         .events
@@ -171,7 +203,7 @@ impl Desk {
             return;
         };
         match result {
-            Ok(_) => entry.succeeded(),
+            Ok(_) => entry.succeeded(Line::Tidy),
             Err(error) => self.failed(uid, &error, Instant::now()),
         }
         self.consider(uid);
@@ -210,8 +242,10 @@ impl Desk {
             }
             // What is known already is not kept: a state may bear a result.
             let access = self.links.get(pool).map_or(&Access::Unknown, |link| &link.access);
-            let told = without_result(&build_status(entry, access, Timestamp::now())) == entry.status;
-            if told && !entry.busy {
+            let build = || without_result(&build_status(entry, access, Timestamp::now())) == entry.status;
+            // Where that panics, so does the planning, which tells of it.
+            let told = telemetry::catch_panic_now(PANIC_PLACE, build);
+            if told == Ok(true) && !entry.busy {
                 entry.news = None;
             }
             let uid = Arc::clone(&entry.uid);

@@ -22,6 +22,8 @@ use crate::{
 // What is under way in the API server makes whatever comes next wait, the count of a pool too: once it is busy, more at once
 // is not sooner done. So these are few.
 
+/// As the metric of panics names it.
+pub(super) const PANIC_PLACE: &str = "job";
 /// Jobs that are submitted at once; each is in memory as a whole meanwhile.
 pub(super) const SUBMITS_AT_ONCE: usize = 4;
 /// Status writes at once.
@@ -61,14 +63,31 @@ impl Desk {
         }
     }
 
-    fn plan(&self, uid: &Uid) -> Option<(Step, Instant)> {
-        let entry = self.jobs.get(uid)?;
+    /// The next step. Where planning panics, the Job is left alone for a while; its status says so before it is planned again.
+    fn plan(&mut self, uid: &Uid) -> Option<(Step, Instant)> {
+        let entry = self.jobs.get_mut(uid)?;
         let access = self
             .links
             .get(&entry.pool)
             .map_or(&Access::Unknown, |link| &link.access);
-        let now = Instant::now();
-        Some((plan(entry, access, now, Timestamp::now()), now))
+        let (now, clock) = (Instant::now(), Timestamp::now());
+        if entry.retries_planning(now, clock) {
+            entry.panic = None;
+        }
+        let planned = telemetry::catch_panic_now(PANIC_PLACE, || plan(entry, access, now, clock));
+        let step = planned.unwrap_or_else(|panicked| {
+            entry.panicked(None, panicked, now);
+            Step::Rest(entry.retry_at)
+        });
+        Some((step, now))
+    }
+
+    /// Lets a step go on beside the others. If it panics, its Job alone fails.
+    fn start(&mut self, uid: &Uid, line: Line, step: impl Future<Output = Done> + Send + 'static) {
+        let uid = Arc::clone(uid);
+        let step = telemetry::catch_panic(PANIC_PLACE, step);
+        let done = step.map(move |done| done.unwrap_or_else(|panicked| Done::Panicked(uid, line, panicked)));
+        self.under_way.push(done.boxed());
     }
 
     /// Takes a Job out of a line for its step; `None` if it waits there no longer.
@@ -158,13 +177,14 @@ impl Desk {
             unended.filter_map(Entry::id).collect()
         });
         if let Some((producer, turn, question)) = question {
-            self.under_way.push(
-                async move {
-                    let answer = link::ask(&producer, &question).await;
-                    Done::Answered(turn, question, answer)
-                }
-                .boxed(),
-            );
+            let pool = pool.clone();
+            let ask = telemetry::catch_panic(PANIC_PLACE, async move {
+                let answer = link::ask(&producer, &question).await;
+                Done::Answered(turn, question, answer)
+            });
+            let done =
+                ask.map(move |done| done.unwrap_or_else(|panicked| Done::AskingPanicked(pool, panicked)));
+            self.under_way.push(done.boxed());
         }
     }
 
@@ -174,21 +194,18 @@ impl Desk {
         };
         let again = entry.is_kept();
         let finalizers = (!again).then(|| entry.finalizers_with_ours());
-        let (client, uid) = (self.tools.client.clone(), Arc::clone(uid));
-        self.under_way.push(
-            async move {
-                let (seen, result) = calls::submit(&client, &producer, &target, finalizers.as_deref()).await;
-                drop(slot);
-                Done::Submitted {
-                    uid,
-                    turn,
-                    again,
-                    seen,
-                    result,
-                }
+        let (client, job) = (self.tools.client.clone(), Arc::clone(uid));
+        self.start(uid, Line::Submit, async move {
+            let (seen, result) = calls::submit(&client, &producer, &target, finalizers.as_deref()).await;
+            drop(slot);
+            Done::Submitted {
+                uid: job,
+                turn,
+                again,
+                seen,
+                result,
             }
-            .boxed(),
-        );
+        });
     }
 
     fn start_cancel(&mut self, uid: &Uid, turn: Turn, producer: queue::Producer) {
@@ -198,26 +215,24 @@ impl Desk {
         if self.begin(uid).is_none() {
             return;
         }
-        let uid = Arc::clone(uid);
-        self.under_way
-            .push(async move { Done::Cancelled(uid, turn, producer.cancel(&id).await) }.boxed());
+        let job = Arc::clone(uid);
+        self.start(uid, Line::Cancel, async move {
+            Done::Cancelled(job, turn, producer.cancel(&id).await)
+        });
     }
 
     fn start_write(&mut self, uid: &Uid, slot: Slot, status: Box<JobStatus>) {
         let Some((entry, target)) = self.begin(uid) else {
             return;
         };
-        // What is heard from now on comes after this.
-        let news = entry.news.take();
-        let (client, uid) = (self.tools.client.clone(), Arc::clone(uid));
-        self.under_way.push(
-            async move {
-                let result = target.write(&client, &status).await;
-                drop(slot);
-                Done::Wrote(uid, Written { status, news }, result)
-            }
-            .boxed(),
-        );
+        // What is heard from now on comes after this; that a step panicked says nothing of what was heard.
+        let news = entry.news.take_if(|_| entry.panic.is_none());
+        let (client, job) = (self.tools.client.clone(), Arc::clone(uid));
+        self.start(uid, Line::Write, async move {
+            let result = target.write(&client, &status).await;
+            drop(slot);
+            Done::Wrote(job, Written { status, news }, result)
+        });
     }
 
     fn start_tidy(&mut self, uid: &Uid, slot: Slot, step: Step) {
@@ -226,24 +241,21 @@ impl Desk {
         };
         let (with, without) = (entry.finalizers_with_ours(), entry.finalizers_without_ours());
         let about = entry.reference();
-        let (client, uid) = (self.tools.client.clone(), Arc::clone(uid));
-        self.under_way.push(
-            async move {
-                let result = match step {
-                    Step::Keep => target.keep(&client, &with).await.map(|job| Some(job.metadata)),
-                    Step::Expire => target.delete(&client).await.map(|()| None),
-                    _ => target.release(&client, &without).await.map(Some),
-                };
-                drop(slot);
-                Done::Tidied {
-                    uid,
-                    step,
-                    about,
-                    result,
-                }
+        let (client, job) = (self.tools.client.clone(), Arc::clone(uid));
+        self.start(uid, Line::Tidy, async move {
+            let result = match step {
+                Step::Keep => target.keep(&client, &with).await.map(|job| Some(job.metadata)),
+                Step::Expire => target.delete(&client).await.map(|()| None),
+                _ => target.release(&client, &without).await.map(Some),
+            };
+            drop(slot);
+            Done::Tidied {
+                uid: job,
+                step,
+                about,
+                result,
             }
-            .boxed(),
-        );
+        });
     }
 
     /// Marks a Job as one for which something is being done.
