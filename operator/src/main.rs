@@ -14,7 +14,6 @@ use operator::{
     watches::Watches,
 };
 use telemetry::{Health, Limits, Shutdown};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 #[tokio::main]
@@ -36,10 +35,7 @@ async fn main() -> anyhow::Result<()> {
         .ready("leader", leadership.check())
         .warns("leader", leadership.note());
     let endpoints = telemetry::endpoints(health, registry);
-    let address = config.telemetry_address;
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}"))?;
+    let listener = telemetry::bind(config.telemetry_address, "WORKERPOOL_TELEMETRY_ADDRESS").await?;
     tracing::info!(telemetry = %listener.local_addr()?, "started");
     tokio::spawn(async move {
         telemetry::serve(listener, endpoints, &Limits::default(), CancellationToken::new()).await;

@@ -7,7 +7,8 @@
 //! 2. [`registry`] makes the metrics registry, into which each part of the program registers its metrics.
 //! 3. [`Health`] collects the conditions that `/healthz` and `/readyz` report, and the [`Warnings`] that they only
 //!    show.
-//! 4. [`endpoints()`] turns both into an [`axum::Router`], to merge into a program's own or to [`serve`] alone.
+//! 4. [`endpoints()`] turns both into an [`axum::Router`], to merge into a program's own or to [`serve`] alone, on a
+//!    listener from [`bind`].
 //! 5. [`Outage`] logs what many calls run into at once, without saying it as often.
 //! 6. [`abort_on_panic`] ends a process that has lost one of its tasks, unless [`catch_panic`] is around the panic: then one
 //!    pool, server, Job or request fails, and the others go on. [`log_panics`] is for programs that survive each panic.
@@ -16,6 +17,7 @@
 mod args;
 mod endpoints;
 mod health;
+mod listener;
 mod logs;
 mod metrics;
 mod outage;
@@ -27,6 +29,7 @@ mod warnings;
 pub use args::TelemetryArgs;
 pub use endpoints::endpoints;
 pub use health::{Condition, Health};
+pub use listener::{BindError, bind};
 pub use logs::{InvalidLogFilter, LogArgs, LogFormat, Logs};
 pub use metrics::registry;
 pub use outage::Outage;

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use telemetry::{Condition, Health, Limits, Shutdown};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Handler, Metrics, Worker, config::Config, progress};
+
+/// Where the user chooses the address of the endpoints.
+const TELEMETRY_SETTING: &str = "WORKERPOOL_TELEMETRY_ADDRESS; of a WorkerPool: spec.worker.telemetryPort";
 
 /// Works until SIGTERM or SIGINT, and then ends in order: see [`Worker::run`]. To be called once in a process,
 /// within a tokio runtime that has its timers and its network enabled. On one thread jobs start sooner and more of them
@@ -43,9 +45,7 @@ pub async fn run_until<H: Handler>(config: Config, handler: H, shutdown: Shutdow
     let health = Health::new()
         .live("progress", alive.check())
         .warns("redis", worker.risks().check());
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}"))?;
+    let listener = telemetry::bind(address, TELEMETRY_SETTING).await?;
     let address = listener.local_addr()?;
     let endpoints = telemetry::endpoints(health, registry).merge(worker.progress_routes(address));
     tracing::info!(telemetry = %address, "started");
