@@ -6,9 +6,11 @@ use clap::Parser;
 use queue::{Queue, Server};
 use telemetry::{Limits, LogArgs, Logs};
 
+use crate::cross_origin::{InvalidOrigin, Origin};
+
 /// Takes jobs over HTTP and puts them into the queue.
 #[derive(Debug, Parser)]
-#[command(name = "workerpool-api", version)]
+#[command(name = "workerpool-api", version, mut_args(telemetry::ignore_empty_variable))]
 pub struct Args {
     #[command(flatten)]
     redis: queue::RedisArgs,
@@ -16,14 +18,24 @@ pub struct Args {
     #[command(flatten)]
     logs: LogArgs,
 
-    /// Address that the API and its /healthz, /readyz and /metrics listen on
+    /// Address that the API and its /healthz, /readyz and /metrics listen on; [::] is every address, of IPv4 too
     #[arg(
         long,
         env = "WORKERPOOL_LISTEN_ADDRESS",
         value_name = "IP:PORT",
-        default_value = "0.0.0.0:5000"
+        default_value = "[::]:5000"
     )]
     listen_address: SocketAddr,
+
+    /// Web pages that may write, beside the API's own: scheme://host[:port], with commas between
+    #[arg(
+        long,
+        env = "WORKERPOOL_ALLOWED_ORIGINS",
+        value_name = "ORIGIN,…",
+        value_delimiter = ',',
+        value_parser = origin
+    )]
+    allowed_origins: Vec<Origin>,
 
     /// The longest body that is accepted, in bytes: by default room for the longest payload, and as much beside it
     #[arg(
@@ -45,12 +57,13 @@ pub struct Args {
     )]
     max_connections: u32,
 
-    /// How long a client may take to send a request's head, and a connection may be idle
+    /// How long a client may take to send a request's head, and a kept-alive connection may be idle. Above the idle timeout of a
+    /// load balancer in front, which is 60 as a rule: else it sends requests on connections that are being closed, and answers 502
     #[arg(
         long,
         env = "WORKERPOOL_HEAD_TIMEOUT_SECONDS",
         value_name = "SECONDS",
-        default_value_t = 30,
+        default_value_t = 75,
         value_parser = clap::value_parser!(u32).range(1..)
     )]
     head_timeout_seconds: u32,
@@ -113,7 +126,7 @@ pub struct Config {
 }
 
 /// How a request is treated: what it may use up, and how long it is remembered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestSettings {
     /// The longest body, in bytes.
     pub body_bytes: usize,
@@ -121,6 +134,8 @@ pub struct RequestSettings {
     pub timeout: Duration,
     /// How long an `Idempotency-Key` is remembered.
     pub idempotency: Duration,
+    /// Whose web pages may write, beside the API's own.
+    pub allowed_origins: Vec<Origin>,
 }
 
 impl Args {
@@ -145,9 +160,14 @@ impl Args {
                 body_bytes: usize::try_from(self.max_body_bytes)?,
                 timeout: seconds(self.request_timeout_seconds),
                 idempotency: seconds(self.idempotency_seconds),
+                allowed_origins: self.allowed_origins,
             },
         })
     }
+}
+
+fn origin(text: &str) -> Result<Origin, InvalidOrigin> {
+    text.trim().parse()
 }
 
 fn seconds(count: u32) -> Duration {
@@ -169,7 +189,7 @@ mod tests {
     fn defaults_are_the_originals_port_and_databases() {
         let args = ["workerpool-api", "--redis-address", "redis"];
         let config = Args::parse_from(args).validate().unwrap();
-        assert_eq!(config.listen_address.to_string(), "0.0.0.0:5000");
+        assert_eq!(config.listen_address.to_string(), "[::]:5000");
         assert_eq!(config.server.address.to_string(), "redis:6379");
         assert_eq!(config.queue.queue_db, 2);
         assert_eq!(config.queue.jobs_db, 3);

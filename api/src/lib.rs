@@ -5,16 +5,19 @@
 //!
 //! Where to look: `main` (parse, wire, join), [`config`], [`app`] (everything as one [`axum::Router`]), `routes`
 //! (one file each, and the table of them), `answer` (JSON, as `json.dumps` prints it), `content` (what a job gave), `error` (problem+json), `python_json` (how Python reads
-//! and prints a job's values), `idempotency`, `redis_watch` (what `/readyz` knows of Redis), `metrics`.
+//! and prints a job's values), `idempotency`, `cross_origin` (which web pages may write), `protect` (what surrounds every route),
+//! `redis_watch` (what `/readyz` knows of Redis), `metrics`.
 
 mod answer;
 pub mod app;
 pub mod config;
 mod content;
+pub mod cross_origin;
 mod error;
 mod hex;
 mod idempotency;
 mod metrics;
+mod protect;
 mod python_json;
 mod queue_metrics;
 mod redis_watch;

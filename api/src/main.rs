@@ -5,7 +5,6 @@ use api::{app::app, config::Args};
 use clap::Parser;
 use queue::Producer;
 use telemetry::Shutdown;
-use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -18,9 +17,7 @@ async fn main() -> anyhow::Result<()> {
     let registry = telemetry::registry("api", env!("CARGO_PKG_VERSION"));
     let (router, watch) = app(producer, config.request, &shutdown, registry);
 
-    let listener = TcpListener::bind(config.listen_address)
-        .await
-        .with_context(|| format!("cannot listen on {}", config.listen_address))?;
+    let listener = telemetry::bind(config.listen_address, "WORKERPOOL_LISTEN_ADDRESS").await?;
     tracing::info!(address = %listener.local_addr()?, redis = %config.server.address, "listening");
     tokio::spawn(watch.run());
 

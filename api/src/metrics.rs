@@ -1,4 +1,4 @@
-use std::time::Instant;
+use std::{borrow::Cow, time::Instant};
 
 use axum::{
     http::Method,
@@ -31,7 +31,7 @@ pub(crate) struct Metrics {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
     method: &'static str,
-    route: &'static str,
+    route: Cow<'static, str>,
     code: u16,
 }
 
@@ -102,6 +102,18 @@ impl Metrics {
     ) -> Response {
         let begun = Instant::now();
         let response = handler.await.into_response();
+        self.count(method, route.into(), begun, &response);
+        response
+    }
+
+    /// Counts and times an answer.
+    pub(crate) fn count(
+        &self,
+        method: &'static str,
+        route: Cow<'static, str>,
+        begun: Instant,
+        response: &Response,
+    ) {
         let labels = Labels {
             method,
             route,
@@ -110,7 +122,6 @@ impl Metrics {
         self.requests
             .get_or_create(&labels)
             .observe(begun.elapsed().as_secs_f64());
-        response
     }
 }
 

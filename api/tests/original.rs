@@ -36,6 +36,7 @@ const SETTINGS: RequestSettings = RequestSettings {
     body_bytes: 65_536,
     timeout: Duration::from_secs(10),
     idempotency: Duration::from_secs(60),
+    allowed_origins: Vec::new(),
 };
 
 /// Both programs, and what both wrote to.

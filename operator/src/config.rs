@@ -7,7 +7,7 @@ use telemetry::{InvalidLogFilter, Logs, TelemetryArgs};
 
 /// Watches WorkerPools, and gives each as many workers as its queue needs
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, mut_args(telemetry::ignore_empty_variable))]
 pub struct Args {
     /// Image of the stock worker: what pods of pools without an image of their own run
     #[arg(
@@ -123,6 +123,8 @@ impl Args {
 
 #[cfg(test)]
 mod tests {
+    use std::{env, process};
+
     use clap::CommandFactory;
 
     use super::*;
@@ -130,5 +132,45 @@ mod tests {
     #[test]
     fn flags_are_consistent() {
         Args::command().debug_assert();
+    }
+
+    /// The settings of a process that has these variables and no others.
+    fn settings_with(variables: &[(&str, &str)]) -> String {
+        let printed = process::Command::new(env::current_exe().unwrap())
+            .args([
+                "--ignored",
+                "--exact",
+                "--nocapture",
+                "config::tests::settings_are_printed",
+            ])
+            .env_clear()
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
+        assert!(
+            printed.status.success(),
+            "{}",
+            String::from_utf8_lossy(&printed.stderr)
+        );
+        let printed = String::from_utf8(printed.stdout).unwrap();
+        let settings = printed.split_once("settings: ").unwrap().1.lines().next();
+        settings.unwrap().to_owned()
+    }
+
+    #[test]
+    #[ignore = "prints what its environment makes of it: another test runs it in a process of its own"]
+    fn settings_are_printed() {
+        println!("settings: {:?}", Args::parse_from(["operator"]));
+    }
+
+    #[test]
+    fn empty_variable_is_absent() {
+        let command = Args::command();
+        let variables = command
+            .get_arguments()
+            .filter_map(|setting| setting.get_env()?.to_str());
+        let empty: Vec<_> = variables.map(|name| (name, "")).collect();
+        assert!(empty.len() >= 10, "{empty:?}");
+        assert_eq!(settings_with(&empty), settings_with(&[]));
     }
 }

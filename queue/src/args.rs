@@ -97,7 +97,7 @@ impl RedisArgs {
     /// [`Error::Config`] with what is missing and how to give it.
     pub fn resolve(&self) -> Result<(Server, Queue)> {
         let server = Server {
-            username: self.redis_username.clone(),
+            username: named(self.redis_username.as_ref()),
             password: password(self.redis_password_file.as_ref(), "WORKERPOOL_REDIS_PASSWORD")?,
             tls: self.tls()?,
             ..self.place()?
@@ -117,7 +117,7 @@ impl RedisArgs {
             return Server::behind(Sentinel {
                 master: master.clone(),
                 addresses: self.redis_sentinels.clone(),
-                username: self.redis_sentinel_username.clone(),
+                username: named(self.redis_sentinel_username.as_ref()),
                 password: password(
                     self.redis_sentinel_password_file.as_ref(),
                     "WORKERPOOL_REDIS_SENTINEL_PASSWORD",
@@ -154,15 +154,19 @@ fn sentinel_address(text: &str) -> Result<Address> {
     Address::parse_with_default_port(text.trim(), Address::DEFAULT_SENTINEL_PORT)
 }
 
-/// From the file if one is given, else from the environment: read here and not by clap, which would print it in --help.
+/// An empty user name is none: Redis would refuse it.
+fn named(user: Option<&String>) -> Option<String> {
+    user.filter(|name| !name.is_empty()).cloned()
+}
+
+/// From the file if one is given, else from the environment: read here and not by clap, which would print it in --help. An empty
+/// password is none.
 fn password(file: Option<&PathBuf>, variable: &str) -> Result<Option<Secret>> {
-    if let Some(path) = file {
-        return Ok(Some(Secret::new(read(path)?.trim_end_matches(['\r', '\n']))));
-    }
-    match std::env::var(variable) {
-        Ok(password) if !password.is_empty() => Ok(Some(Secret::new(password))),
-        _ => Ok(None),
-    }
+    let password = match file {
+        Some(path) => read(path)?.trim_end_matches(['\r', '\n']).to_owned(),
+        None => std::env::var(variable).unwrap_or_default(),
+    };
+    Ok(Some(password).filter(|text| !text.is_empty()).map(Secret::new))
 }
 
 fn read(path: &PathBuf) -> Result<String> {
@@ -264,6 +268,25 @@ mod tests {
             "/no/such/file",
         ]);
         assert!(refused.unwrap_err().to_string().contains("/no/such/file"));
+    }
+
+    #[test]
+    fn empty_user_name_and_password_are_absent() {
+        let file = std::env::temp_dir().join(format!("empty-password-{}", std::process::id()));
+        std::fs::write(&file, "\n").unwrap();
+        let path = file.to_str().unwrap();
+        let settings = [
+            "--redis-address",
+            "redis",
+            "--redis-username",
+            "",
+            "--redis-password-file",
+            path,
+        ];
+        let server = resolve(&settings).map(|(server, _)| server);
+        std::fs::remove_file(&file).unwrap();
+        let server = server.unwrap();
+        assert!(server.username.is_none() && server.password.is_none());
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! A program's `main` uses the parts in this order:
 //!
 //! 1. [`TelemetryArgs`] (or [`LogArgs`] alone, where the endpoints share the program's own port) are
-//!    flattened into its clap flags; [`LogArgs::validate`] and [`Logs::init`] start the log.
+//!    flattened into its clap flags, and [`ignore_empty_variable`] makes empty variables absent; [`LogArgs::validate`] and
+//!    [`Logs::init`] start the log.
 //! 2. [`registry`] makes the metrics registry, into which each part of the program registers its metrics.
 //! 3. [`Health`] collects the conditions that `/healthz` and `/readyz` report, and the [`Warnings`] that they only
 //!    show.
@@ -23,6 +24,7 @@ mod metrics;
 mod outage;
 mod panics;
 mod server;
+mod settings;
 mod shutdown;
 mod warnings;
 
@@ -35,5 +37,6 @@ pub use metrics::registry;
 pub use outage::Outage;
 pub use panics::{Panicked, abort_on_panic, catch_panic, catch_panic_now, log_panics};
 pub use server::{Limits, serve};
+pub use settings::ignore_empty_variable;
 pub use shutdown::Shutdown;
 pub use warnings::Warnings;

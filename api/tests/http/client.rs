@@ -25,6 +25,7 @@ pub(crate) const SETTINGS: RequestSettings = RequestSettings {
     body_bytes: 131_072,
     timeout: Duration::from_secs(10),
     idempotency: Duration::from_secs(60),
+    allowed_origins: Vec::new(),
 };
 
 pub(crate) fn queue() -> Queue {

@@ -5,6 +5,7 @@
 
 mod cancelling;
 mod client;
+mod cross_origin;
 mod dead;
 mod documented;
 mod fuzz;

@@ -11,6 +11,7 @@ use crate::handler::{command, http};
 
 /// Which handler, and how it works: flatten them into a program's arguments with `#[command(flatten)]`.
 #[derive(Debug, clap::Args)]
+#[command(mut_args(telemetry::ignore_empty_variable))]
 pub struct HandlerArgs {
     /// What is done with a job; command if arguments follow after --
     #[arg(long, env = "WORKERPOOL_HANDLER", value_name = "HANDLER")]

@@ -18,6 +18,7 @@ use crate::Settings;
 
 /// A worker's settings: flatten them into a program's arguments with `#[command(flatten)]`.
 #[derive(Debug, clap::Args)]
+#[command(mut_args(telemetry::ignore_empty_variable))]
 pub struct WorkerArgs {
     #[command(flatten)]
     redis: queue::RedisArgs,
@@ -315,6 +316,8 @@ fn host_name() -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::{env, process};
+
     use clap::{CommandFactory, Parser};
 
     use super::*;
@@ -411,5 +414,55 @@ mod tests {
         ] {
             assert!(parse(&flags).is_err(), "{flags:?}");
         }
+    }
+
+    /// A program of a user, with all settings that this library has.
+    #[derive(Debug, Parser)]
+    struct WholeProgram {
+        #[command(flatten)]
+        worker: WorkerArgs,
+
+        #[command(flatten)]
+        handler: HandlerArgs,
+    }
+
+    /// The settings of a process that has these variables and no others.
+    fn settings_with(variables: &[(&str, &str)]) -> String {
+        let printed = process::Command::new(env::current_exe().unwrap())
+            .args([
+                "--ignored",
+                "--exact",
+                "--nocapture",
+                "config::tests::settings_are_printed",
+            ])
+            .env_clear()
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
+        assert!(
+            printed.status.success(),
+            "{}",
+            String::from_utf8_lossy(&printed.stderr)
+        );
+        let printed = String::from_utf8(printed.stdout).unwrap();
+        let settings = printed.split_once("settings: ").unwrap().1.lines().next();
+        settings.unwrap().to_owned()
+    }
+
+    #[test]
+    #[ignore = "prints what its environment makes of it: another test runs it in a process of its own"]
+    fn settings_are_printed() {
+        println!("settings: {:?}", WholeProgram::parse_from(["program"]));
+    }
+
+    #[test]
+    fn empty_variable_is_absent() {
+        let command = WholeProgram::command();
+        let variables = command
+            .get_arguments()
+            .filter_map(|setting| setting.get_env()?.to_str());
+        let empty: Vec<_> = variables.map(|name| (name, "")).collect();
+        assert!(empty.len() >= 35, "{empty:?}");
+        assert_eq!(settings_with(&empty), settings_with(&[]));
     }
 }

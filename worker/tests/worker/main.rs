@@ -17,6 +17,7 @@ mod processes;
 mod progress;
 mod queues;
 mod scripted;
+mod settings;
 mod shutdown;
 #[allow(dead_code)] // Its `main` is for who tries it.
 #[path = "../../examples/thumbnail.rs"]
