@@ -176,6 +176,8 @@ fn seconds(count: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::{env, process};
+
     use clap::CommandFactory;
 
     use super::*;
@@ -195,5 +197,50 @@ mod tests {
         assert_eq!(config.queue.jobs_db, 3);
         assert_eq!(config.request.body_bytes, 131_072);
         assert_eq!(config.request.idempotency, Duration::from_secs(24 * 60 * 60));
+    }
+
+    /// The settings of a process that has these variables and no others.
+    fn settings_with(variables: &[(&str, &str)]) -> String {
+        let printed = process::Command::new(env::current_exe().unwrap())
+            .args([
+                "--ignored",
+                "--exact",
+                "--nocapture",
+                "config::tests::settings_are_printed",
+            ])
+            .env_clear()
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
+        assert!(
+            printed.status.success(),
+            "{}",
+            String::from_utf8_lossy(&printed.stderr)
+        );
+        let printed = String::from_utf8(printed.stdout).unwrap();
+        let settings = printed.split_once("settings: ").unwrap().1.lines().next();
+        settings.unwrap().to_owned()
+    }
+
+    #[test]
+    #[ignore = "prints what its environment makes of it: another test runs it in a process of its own"]
+    fn settings_are_printed() {
+        let args = Args::parse_from(["workerpool-api", "--redis-address", "redis"]);
+        println!("settings: {:?}", args.validate().unwrap());
+    }
+
+    #[test]
+    fn empty_variable_is_absent() {
+        let command = Args::command();
+        let variables = command
+            .get_arguments()
+            .filter_map(|setting| setting.get_env()?.to_str());
+        let empty: Vec<_> = variables
+            // Not clap's, which would print them in --help.
+            .chain(["WORKERPOOL_REDIS_PASSWORD", "WORKERPOOL_REDIS_SENTINEL_PASSWORD"])
+            .map(|name| (name, ""))
+            .collect();
+        assert!(empty.len() >= 25, "{empty:?}");
+        assert_eq!(settings_with(&empty), settings_with(&[]));
     }
 }

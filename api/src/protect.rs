@@ -18,7 +18,7 @@ pub(crate) async fn protect(State(state): State<app::State>, request: Request, n
     let method = known(request.method());
     let path = request.extensions().get::<MatchedPath>().cloned();
     let problem = match cross_origin::check(&request, &state.settings.allowed_origins) {
-        Ok(()) => match telemetry::catch_panic(next.run(request)).await {
+        Ok(()) => match telemetry::catch_panic("request", next.run(request)).await {
             Ok(response) => return response,
             Err(_) => panicked(),
         },

@@ -5,4 +5,5 @@
 
 mod killed;
 mod program;
+mod settings;
 mod shutdown;
