@@ -197,6 +197,29 @@ mod tests {
         assert_eq!(config.queue.jobs_db, 3);
         assert_eq!(config.request.body_bytes, 131_072);
         assert_eq!(config.request.idempotency, Duration::from_secs(24 * 60 * 60));
+        // Above the 60 s after which load balancers close an idle connection.
+        assert_eq!(config.limits.head_timeout, Duration::from_secs(75));
+    }
+
+    #[test]
+    fn allowed_origins_are_checked_at_start() {
+        let parse = |origins: &str| {
+            let args = [
+                "workerpool-api",
+                "--redis-address",
+                "redis",
+                "--allowed-origins",
+                origins,
+            ];
+            Args::try_parse_from(args).map(|args| args.validate().unwrap().request.allowed_origins)
+        };
+        let two = parse("https://jobs.example, http://localhost:3000").unwrap();
+        let printed: Vec<_> = two.iter().map(ToString::to_string).collect();
+        assert_eq!(printed, ["https://jobs.example", "http://localhost:3000"]);
+        for wrong in ["*", "jobs.example", "https://*.example", "https://jobs.example/"] {
+            let refused = parse(wrong).unwrap_err().to_string();
+            assert!(refused.contains("scheme://host:port"), "{refused}");
+        }
     }
 
     /// The settings of a process that has these variables and no others.

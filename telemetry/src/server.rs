@@ -32,13 +32,18 @@ use tower::ServiceExt;
 /// the pause lets connections end, where retrying at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
+/// How long kept-alive connections are served after the listener was closed: for requests that were on their way then. An idle
+/// connection that is closed under one resets it, and a load balancer does not repeat a POST.
+const LAST_REQUESTS_TIME: Duration = Duration::from_millis(500);
+
 /// What a client may use up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Connections at once; further ones wait in the kernel's queue until one ends.
     pub connections: usize,
     /// How long a client may take to send a request's head. It runs while a kept-alive connection is idle
-    /// too, so it also closes those.
+    /// too, so it also closes those. Above the idle timeout of whatever keeps connections to here, which is 60 s
+    /// for most load balancers: only then it is always the client that closes.
     pub head_timeout: Duration,
     /// How long new connections are still taken once shutdown was asked for. Kubernetes sends SIGTERM while its
     /// nodes still send connections here; closing the listener at once would refuse those.
@@ -52,7 +57,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 64,
-            head_timeout: Duration::from_secs(30),
+            head_timeout: Duration::from_secs(75),
             shutdown_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(5),
         }
@@ -100,7 +105,13 @@ pub async fn serve(listener: TcpListener, app: Router, limits: &Limits, stop: Ca
 
     drop(listener);
     let running = draining.count();
-    if timeout(limits.drain_timeout, draining.shutdown()).await.is_err() {
+    let drained = async {
+        if running > 0 {
+            sleep(LAST_REQUESTS_TIME).await;
+        }
+        draining.shutdown().await;
+    };
+    if timeout(limits.drain_timeout, drained).await.is_err() {
         tracing::warn!(running, "requests still running after the drain timeout were cut");
     }
 }
@@ -225,6 +236,29 @@ mod tests {
             .await
             .expect("serve returns")
             .unwrap();
+    }
+
+    #[tokio::test]
+    async fn request_on_its_way_at_shutdown_is_answered() {
+        let server = server(Limits::default()).await;
+        let mut kept = TcpStream::connect(server.address).await.unwrap();
+        for _ in 0..2 {
+            kept.write_all(REQUEST).await.unwrap();
+            timeout(DEADLINE, server.entered.notified()).await.unwrap();
+            server.release.notify_one();
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"done") {
+                let read = timeout(DEADLINE, kept.read_buf(&mut answer)).await;
+                assert_ne!(read.unwrap().unwrap(), 0, "closed");
+            }
+            if server.stop.is_cancelled() {
+                let answer = String::from_utf8(answer).unwrap();
+                assert!(answer.contains("connection: close"), "{answer}");
+            }
+            server.stop.cancel();
+            let refused = async { while TcpStream::connect(server.address).await.is_ok() {} };
+            timeout(DEADLINE, refused).await.expect("the listener is closed");
+        }
     }
 
     #[tokio::test]
