@@ -45,6 +45,23 @@ class SameAsDeploy(unittest.TestCase):
             sorted(default),
         )
 
+    def test_services_select_pods_of_workerpool_and_no_others(self):
+        # A pool's pods may be called as the API's and Redis' are, but part of workerpool they may not be.
+        of_pool = {"workerpool.dev/pool": "thumbs", "app.kubernetes.io/instance": "workerpool"}
+        for origin, objects in [("deploy", applied()), ("charts", helm.render(EVERYTHING))]:
+            pods = {
+                item["metadata"]["name"]: item["spec"]["template"]["metadata"]["labels"]
+                for item in objects if item["kind"] == "Deployment"
+            }
+            services = [item for item in objects if item["kind"] == "Service"]
+            self.assertEqual(["api", "redis"], sorted(service["metadata"]["name"] for service in services))
+            for service in services:
+                name, selector = service["metadata"]["name"], service["spec"]["selector"]
+                with self.subTest(name, origin=origin):
+                    self.assertEqual([name], [pod for pod, labels in pods.items() if selector.items() <= labels.items()])
+                    lookalike = of_pool | {"app.kubernetes.io/name": selector["app.kubernetes.io/name"]}
+                    self.assertFalse(selector.items() <= lookalike.items())
+
     def test_all_objects_lie_in_the_namespace_of_the_release(self):
         for item in helm.render(EVERYTHING):
             if not item["kind"].startswith("ClusterRole"):
@@ -72,12 +89,16 @@ def charted() -> dict[str, dict]:
 
 
 def plain() -> dict[str, dict]:
+    # The namespace of a release is the user's to make: helm install --create-namespace.
+    return normalised([item for item in applied() if item["kind"] != "Namespace"])
+
+
+def applied() -> list[dict]:
     objects = []
     for folder in FOLDERS:
         for path in sorted((helm.ROOT / "deploy" / folder).glob("*.yaml")):
             objects += yaml.safe_load_all(path.read_text())
-    # The namespace of a release is the user's to make: helm install --create-namespace.
-    return normalised([item for item in objects if item["kind"] != "Namespace"])
+    return objects
 
 
 def normalised(objects: list[dict]) -> dict[str, dict]:

@@ -39,12 +39,18 @@ EFFECTS = [
     ("serviceAccount.annotations", {"a": "b"}, ACCOUNT, "metadata.annotations", {"a": "b"}),
     ("api.replicas", 3, API, "spec.replicas", 3),
     ("api.redisAddress", "redis.data:6380", API, f"{CONTAINER}.env.0.value", "redis.data:6380"),
-    ("api.credentialsSecret", "redis-auth", API, f"{CONTAINER}.env.4.valueFrom.secretKeyRef", {"name": "redis-auth", "key": "password"}),
+    ("api.credentialsSecret", "redis-auth", API, f"{CONTAINER}.env.5.valueFrom.secretKeyRef", {"name": "redis-auth", "key": "password"}),
     ("api.idempotencySeconds", 600, API, f"{CONTAINER}.env.1", {"name": "WORKERPOOL_IDEMPOTENCY_SECONDS", "value": "600"}),
     ("api.shutdownDelaySeconds", 0, API, f"{CONTAINER}.env.2", {"name": "WORKERPOOL_SHUTDOWN_DELAY_SECONDS", "value": "0"}),
+    ("api.headTimeoutSeconds", 620, API, f"{CONTAINER}.env.3", {"name": "WORKERPOOL_HEAD_TIMEOUT_SECONDS", "value": "620"}),
+    (
+        "api.allowedOrigins", ["https://jobs.example", "http://localhost:3000"], API, f"{CONTAINER}.env.4",
+        {"name": "WORKERPOOL_ALLOWED_ORIGINS", "value": "https://jobs.example,http://localhost:3000"},
+    ),
     ("api.volumes", [{"name": "tls"}], API, f"{POD}.volumes", [{"name": "tls"}]),
     ("api.volumeMounts", [{"name": "tls", "mountPath": "/tls"}], API, f"{CONTAINER}.volumeMounts.0.mountPath", "/tls"),
     ("api.service.type", "NodePort", "Service/api", "spec.type", "NodePort"),
+    ("api.service.ipFamilyPolicy", "SingleStack", "Service/api", "spec.ipFamilyPolicy", "SingleStack"),
     ("api.service.annotations", {"a": "b"}, "Service/api", "metadata.annotations", {"a": "b"}),
     ("redis.image", "valkey:8", REDIS, f"{CONTAINER}.image", "valkey:8"),
     ("redis.storage.size", "5Gi", "PersistentVolumeClaim/redis", "spec.resources.requests.storage", "5Gi"),
@@ -52,7 +58,7 @@ EFFECTS = [
     ("redis.storage.existingClaim", "old", REDIS, f"{POD}.volumes.0.persistentVolumeClaim.claimName", "old"),
 ]
 # Each after the variables that the component always has.
-for component, name, first in [("operator", OPERATOR, 1), ("api", API, 3)]:
+for component, name, first in [("operator", OPERATOR, 1), ("api", API, 4)]:
     EFFECTS += [
         (f"{component}.log.filter", "debug", name, f"{CONTAINER}.env.{first}", {"name": "WORKERPOOL_LOG", "value": "debug"}),
         (f"{component}.log.format", "json", name, f"{CONTAINER}.env.{first}", {"name": "WORKERPOOL_LOG_FORMAT", "value": "json"}),
@@ -108,6 +114,13 @@ MISTAKES = [
     ("api.replicas", "two", "at '/api/replicas': got string, want integer"),
     ("api.redisAddress", "", "at '/api/redisAddress': minLength: got 0, want 1"),
     ("api.service.type", "ExternalName", "at '/api/service/type': value must be one of"),
+    ("api.service.ipFamilyPolicy", "Dual", "at '/api/service/ipFamilyPolicy': value must be one of"),
+    ("api.headTimeoutSeconds", 0, "at '/api/headTimeoutSeconds': minimum: got 0, want 1"),
+    ("api.allowedOrigins", "https://jobs.example", "at '/api/allowedOrigins': got string, want array"),
+    ("api.allowedOrigins", ["*"], "at '/api/allowedOrigins/0': '*' does not match pattern"),
+    ("api.allowedOrigins", ["https://jobs.example/ui"], "at '/api/allowedOrigins/0': 'https://jobs.example/ui' does not match pattern"),
+    ("api.podLabels", {"app.kubernetes.io/part-of": "shop"}, "at '/api/podLabels/app.kubernetes.io~1part-of': false schema"),
+    ("redis.podLabels", {"app.kubernetes.io/name": "cache"}, "at '/redis/podLabels/app.kubernetes.io~1name': false schema"),
     ("redis.storage.size", "1 GB", "at '/redis/storage/size': '1 GB' does not match pattern"),
     ("redis.persistence", {}, "at '/redis': additional properties 'persistence' not allowed"),
 ]

@@ -28,10 +28,16 @@
 {{- end -}}
 {{- end -}}
 
-{{/* What a selector selects by. It cannot change later. Called with (list $ NAME), NAME being the component's. */}}
+{{/* What a Deployment selects by. It cannot change later. Called with (list $ NAME), NAME being the component's. */}}
 {{- define "workerpool.selectorLabels" -}}
 app.kubernetes.io/name: {{ index . 1 }}
 app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
+{{- end -}}
+
+{{/* What a Service selects by. Pods of pools may have any name, but are never part of workerpool. Called with (list $ NAME). */}}
+{{- define "workerpool.serviceSelector" -}}
+{{ include "workerpool.selectorLabels" . }}
+app.kubernetes.io/part-of: workerpool
 {{- end -}}
 
 {{/* Of what belongs to the release as a whole. */}}
@@ -57,8 +63,7 @@ annotations:
   {{- toYaml . | nindent 2 }}
 {{ end -}}
 labels:
-  {{- include "workerpool.selectorLabels" . | nindent 2 }}
-  app.kubernetes.io/part-of: workerpool
+  {{- include "workerpool.serviceSelector" . | nindent 2 }}
   {{- with (index . 2).podLabels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
