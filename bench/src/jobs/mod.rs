@@ -137,6 +137,7 @@ fn pool(redis: &str) -> anyhow::Result<WorkerPool> {
 fn job(name: &str, payload: Option<Value>) -> Job {
     let spec = JobSpec {
         pool_name: POOL.to_owned(),
+        id: None,
         start: name.to_owned(),
         end: String::new(),
         payload,

@@ -92,6 +92,19 @@ pub struct JobSpec {
     )]
     pub pool_name: String,
 
+    /// Its id in the queue, in the place of the resource's UID. A job of one id is run once for as long as the queue remembers it,
+    /// so a Job that is created again under its id, by a GitOps tool or from a backup, has the end that it had. Absent: each Job that is
+    /// created is another job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 128),
+        extend("x-kubernetes-validations" = [{
+            "rule": "self.matches('^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$')",
+            "message": "id must be letters, digits, '-', '_' and '.', with a letter or a digit at both ends",
+        }])
+    )]
+    pub id: Option<String>,
+
     /// Where it starts, in the words of its program: the program's `JOB_START`.
     #[serde(default)]
     #[schemars(length(max = 8192))]

@@ -29,6 +29,7 @@ pub(super) struct Target {
     namespace: String,
     name: String,
     uid: String,
+    id: Option<JobId>,
     version: String,
 }
 
@@ -38,6 +39,7 @@ impl Target {
             namespace: entry.namespace.clone(),
             name: entry.name.clone(),
             uid: entry.uid.to_string(),
+            id: entry.id(),
             version: entry.version.clone(),
         }
     }
@@ -146,7 +148,7 @@ pub(super) async fn submit(
     if metadata.deletion_timestamp.is_some() || metadata.uid.as_deref() != Some(&target.uid) {
         return (None, Err(NotSubmitted::Gone));
     }
-    let Some(id) = JobId::new(&target.uid) else {
+    let Some(id) = target.id.clone() else {
         return (None, Err(NotSubmitted::Gone));
     };
     let payload = spec

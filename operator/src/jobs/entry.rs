@@ -22,7 +22,7 @@ use super::{
 };
 use crate::PoolRef;
 
-/// A Job's UID, and so its id in the queue.
+/// A Job's UID, which is its id in the queue too unless it has one of its own.
 pub(super) type Uid = Arc<str>;
 
 /// The wait after the first failed call about a Job; it doubles with each.
@@ -37,6 +37,8 @@ const LONGEST_KNOWN_DELETION: Duration = Duration::from_secs(CANCEL_TIME.as_secs
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) uid: Uid,
+    /// Its id in the queue, if that is not its UID. Other Jobs may have had it before, or may have it now.
+    pub(super) own_id: Option<JobId>,
     pub(super) namespace: String,
     pub(super) name: String,
     pub(super) generation: Option<i64>,
@@ -111,6 +113,7 @@ impl Entry {
         Some(Self {
             pool: PoolRef::new(&job.spec.pool_name).within(&namespace),
             uid,
+            own_id: job.spec.id.clone().and_then(JobId::new),
             namespace,
             name: job.name_any(),
             generation: job.metadata.generation,
@@ -229,7 +232,7 @@ impl Entry {
 
     /// Its id in the queue.
     pub(super) fn id(&self) -> Option<JobId> {
-        JobId::new(&*self.uid)
+        self.own_id.clone().or_else(|| JobId::new(&*self.uid))
     }
 
     /// As events name it.

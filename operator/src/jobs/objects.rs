@@ -24,6 +24,8 @@ pub(super) struct WatchedJob {
 pub(super) struct WatchedSpec {
     pub(super) pool_name: String,
     #[serde(default)]
+    pub(super) id: Option<String>,
+    #[serde(default)]
     pub(super) ttl_seconds_after_finished: Option<i32>,
 }
 

@@ -9,7 +9,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::Timestamp,
 };
-use queue::{JobState, ResultHead, Status};
+use queue::{JobId, JobState, ResultHead, Status};
 
 use super::{
     access::Access,
@@ -23,7 +23,7 @@ pub(super) fn build_status(entry: &Entry, access: &Access, clock: Timestamp) -> 
     let (mut status, ended) = match &entry.news {
         None => (last.clone(), None),
         Some(News::Submitted(at_ms)) => (submitted(*at_ms), None),
-        Some(News::State(state)) => (mirrored(state, &entry.uid), ended(state)),
+        Some(News::State(state)) => (mirrored(state, entry.id().as_ref()), ended(state)),
         Some(News::Lost) => (last.clone(), Some(lost())),
         Some(News::Rejected(rejection)) => (last.clone(), Some(rejected(rejection))),
     };
@@ -96,7 +96,7 @@ fn submitted(at_ms: Option<u64>) -> JobStatus {
     }
 }
 
-fn mirrored(state: &JobState, uid: &str) -> JobStatus {
+fn mirrored(state: &JobState, id: Option<&JobId>) -> JobStatus {
     let some = |count: u64| (count > 0).then_some(number(count));
     let worker = JobWorker {
         ip: state.worker_ip.clone(),
@@ -116,21 +116,21 @@ fn mirrored(state: &JobState, uid: &str) -> JobStatus {
             percent: progress.percent.map(i32::from),
             message: progress.message.clone(),
         }),
-        result: state.result.as_ref().map(|head| result(head, uid)),
+        result: state.result.as_ref().map(|head| result(head, id)),
         error: state.error.clone(),
         conditions: Vec::new(),
     }
 }
 
 /// Itself if all of it is here, else where it is.
-fn result(head: &ResultHead, uid: &str) -> JobResult {
+fn result(head: &ResultHead, id: Option<&JobId>) -> JobResult {
     let mut result = JobResult {
         content_type: head.content_type.clone(),
         size_bytes: i64::try_from(head.size).unwrap_or(i64::MAX),
         ..JobResult::default()
     };
     if u64::try_from(head.head.len()) != Ok(head.size) {
-        result.path = Some(format!("/jobs/{uid}/result"));
+        result.path = id.map(|id| format!("/jobs/{id}/result"));
         return result;
     }
     match std::str::from_utf8(&head.head) {

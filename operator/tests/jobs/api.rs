@@ -46,13 +46,26 @@ impl ApiServer {
     }
 
     pub(crate) fn create(&self, name: &str) {
+        self.create_as(
+            name,
+            &uid(name),
+            json!({"poolName": "pool", "payload": {"name": name}}),
+        );
+    }
+
+    pub(crate) fn create_as(&self, name: &str, uid: &str, spec: Value) {
         let job = json!({
             "apiVersion": "workerpool.dev/v1alpha1", "kind": "Job",
-            "metadata": {"name": name, "namespace": "default", "uid": uid(name), "generation": 1,
+            "metadata": {"name": name, "namespace": "default", "uid": uid, "generation": 1,
                 "creationTimestamp": "2026-01-02T00:00:00Z"},
-            "spec": {"poolName": "pool", "payload": {"name": name}},
+            "spec": spec,
         });
         self.put("ADDED", name, job);
+    }
+
+    /// Its status, as it was last written.
+    pub(crate) fn status(&self, name: &str) -> Value {
+        self.lock().jobs[name]["status"].clone()
     }
 
     /// Somebody takes all finalizers off, and deletes it.

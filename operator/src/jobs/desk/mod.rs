@@ -10,7 +10,7 @@ mod outcomes;
 mod steps;
 
 use std::{
-    collections::{HashMap, VecDeque, hash_map},
+    collections::{BTreeSet, HashMap, VecDeque, hash_map},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -22,7 +22,7 @@ use kube::{
     Client,
     runtime::{reflector::Store, watcher},
 };
-use queue::Cancel;
+use queue::{Cancel, JobId};
 use telemetry::Panicked;
 use tokio::{sync::mpsc, time::sleep_until};
 
@@ -52,6 +52,8 @@ pub(super) struct Tools {
 pub(super) struct Desk {
     tools: Tools,
     jobs: HashMap<Uid, Entry>,
+    /// Jobs whose id in their pool's queue is not their UID.
+    own_ids: HashMap<(PoolRef, JobId), BTreeSet<Uid>>,
     links: HashMap<PoolRef, Link>,
     writes: VecDeque<Uid>,
     tidies: VecDeque<Uid>,
@@ -69,7 +71,7 @@ enum Done {
     Submitted {
         uid: Uid,
         turn: Turn,
-        /// It was under our finalizer before, so it may have been submitted before.
+        /// It was under our finalizer before, or its id is not its own alone, so it may have been submitted before.
         again: bool,
         seen: Option<ObjectMeta>,
         result: Result<Option<u64>, NotSubmitted>,
@@ -101,6 +103,7 @@ impl Desk {
         Self {
             tools,
             jobs: HashMap::new(),
+            own_ids: HashMap::new(),
             links: HashMap::new(),
             writes: VecDeque::new(),
             tidies: VecDeque::new(),
@@ -180,6 +183,10 @@ impl Desk {
                     link.poll_soon(now);
                 }
                 link.look(exists(&self.tools, &fresh.pool), &self.tools.queues, now);
+                if let Some(id) = fresh.own_id.clone() {
+                    let jobs = self.own_ids.entry((fresh.pool.clone(), id)).or_default();
+                    jobs.insert(Arc::clone(&uid));
+                }
                 place.insert(fresh)
             }
         };
@@ -195,6 +202,14 @@ impl Desk {
         self.timers.remove(&entry.uid);
         if let Some(link) = self.links.get_mut(&entry.pool) {
             link.jobs.remove(uid);
+        }
+        if let Some(id) = entry.own_id
+            && let hash_map::Entry::Occupied(mut jobs) = self.own_ids.entry((entry.pool.clone(), id))
+        {
+            jobs.get_mut().remove(uid);
+            if jobs.get().is_empty() {
+                jobs.remove();
+            }
         }
         self.forget_idle(&entry.pool);
     }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use k8s_openapi::{
     api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp,
 };
-use queue::Cancel;
+use queue::{Cancel, JobState};
 use telemetry::Panicked;
 
 use super::{Desk, Done, Written, steps::PANIC_PLACE};
@@ -227,8 +227,8 @@ impl Desk {
             (None, Ok(answer)) => answer,
         };
         let way_changed = self.link_of(turn).is_some_and(Link::succeeded);
-        for (id, state) in answer {
-            let Some(entry) = self.jobs.get_mut(id.as_str()) else {
+        for (uid, state) in self.by_job(pool, answer) {
+            let Some(entry) = self.jobs.get_mut(&uid) else {
                 continue;
             };
             match state {
@@ -252,6 +252,26 @@ impl Desk {
             self.consider(&uid);
         }
         way_changed
+    }
+
+    /// What a pool's queue says of ids, by the Jobs that have these.
+    fn by_job(&self, pool: &PoolRef, answer: Answer) -> Vec<(Uid, Option<JobState>)> {
+        let mut states = Vec::with_capacity(answer.len());
+        for (id, state) in answer {
+            let by_uid = self.jobs.get(id.as_str());
+            let by_uid = by_uid.filter(|entry| entry.own_id.is_none() && entry.pool == *pool);
+            if let Some(entry) = by_uid {
+                states.push((Arc::clone(&entry.uid), state.clone()));
+            }
+            let by_own_id = self.own_ids.get(&(pool.clone(), id));
+            states.extend(
+                by_own_id
+                    .into_iter()
+                    .flatten()
+                    .map(|uid| (Arc::clone(uid), state.clone())),
+            );
+        }
+        states
     }
 
     /// The way to the queue that a call went to; `None` if the pool has another queue by now, or is gone.

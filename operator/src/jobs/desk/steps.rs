@@ -192,8 +192,8 @@ impl Desk {
         let Some((entry, target)) = self.begin(uid) else {
             return;
         };
-        let again = entry.is_kept();
-        let finalizers = (!again).then(|| entry.finalizers_with_ours());
+        let finalizers = (!entry.is_kept()).then(|| entry.finalizers_with_ours());
+        let again = entry.is_kept() || entry.own_id.is_some();
         let (client, job) = (self.tools.client.clone(), Arc::clone(uid));
         self.start(uid, Line::Submit, async move {
             let (seen, result) = calls::submit(&client, &producer, &target, finalizers.as_deref()).await;
