@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod killed;
+mod listening;
 mod program;
 mod settings;
 mod shutdown;

@@ -14,7 +14,7 @@ const IMMUTABLE: &str =
 type Case = (Option<&'static str>, &'static str, &'static str);
 
 #[rustfmt::skip]
-const CASES: [Case; 12] = [
+const CASES: [Case; 16] = [
     (None, "{poolName: thumbs}", ""),
     (None, "{poolName: thumbs, start: in.png, end: 64x64, payload: {a: [1, {b: null}]}, maxAttempts: 3, timeoutSeconds: 60, \
         ttlSecondsAfterFinished: 0}", ""),
@@ -26,10 +26,15 @@ const CASES: [Case; 12] = [
     (None, "{poolName: thumbs, paylod: {}}", "strict decoding error: unknown field \"spec.paylod\""),
     (None, "{poolName: thumbs, maxAttempts: 0}",
         "spec.maxAttempts: Invalid value: 0: spec.maxAttempts in body should be greater than or equal to 1"),
+    (None, "{poolName: thumbs, id: report-2026.11_a}", ""),
+    (None, "{poolName: thumbs, id: ''}", "spec.id: Invalid value: \"\": spec.id in body should be at least 1 chars long"),
+    (None, "{poolName: thumbs, id: a/b}",
+        "id must be letters, digits, '-', '_' and '.', with a letter or a digit at both ends"),
     (Some("{poolName: thumbs, start: a}"), "{poolName: thumbs, start: a}", ""),
     (Some("{poolName: thumbs, start: a}"), "{poolName: thumbs, start: b}", IMMUTABLE),
     (Some("{poolName: thumbs, payload: {a: 1}}"), "{poolName: thumbs, payload: {a: 2}}", IMMUTABLE),
     (Some("{poolName: thumbs, payload: {a: 1}}"), "{poolName: thumbs}", IMMUTABLE),
+    (Some("{poolName: thumbs, id: a}"), "{poolName: thumbs, id: b}", IMMUTABLE),
 ];
 
 #[test]
