@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures::poll;
-use queue::{Claimed, Claims, Consumer, Nonce, Wake};
+use queue::{Claimed, Claims, Consumer, Error, Nonce, Wake};
 use tokio::{sync::OwnedSemaphorePermit, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -18,7 +18,6 @@ use crate::{
     handler::Handler,
     held::Hold,
     outage::Waits,
-    progress::is_silence,
     run::Shared,
     slots::Slots,
 };
@@ -37,15 +36,20 @@ pub(crate) struct Claimer<H> {
     running: TaskTracker,
 }
 
-/// The call that takes jobs. It stays the same until it is answered: whatever an error says, one of those before it may
-/// have been carried out.
+/// The call that takes jobs. It stays the same as long as one of its tries may have been carried out.
 #[derive(Debug)]
 struct Call {
     nonce: Nonce,
-    /// It failed, and asked for so many jobs.
-    unanswered: Option<usize>,
-    /// Slots for what it may have taken, which no other queue may have meanwhile.
-    kept: Option<OwnedSemaphorePermit>,
+    unanswered: Option<Unanswered>,
+}
+
+/// A call that failed, and may have taken jobs.
+#[derive(Debug)]
+struct Unanswered {
+    /// The number of jobs that it asked for.
+    jobs: usize,
+    /// Slots for these jobs, which no other queue may have meanwhile.
+    kept: OwnedSemaphorePermit,
 }
 
 impl Call {
@@ -53,8 +57,30 @@ impl Call {
         Self {
             nonce: Nonce::fresh(),
             unanswered: None,
-            kept: None,
         }
+    }
+
+    /// Keeps the slots only if the error leaves open whether jobs were taken.
+    fn failed(&mut self, error: &Error, jobs: usize, slots: OwnedSemaphorePermit) {
+        if took_nothing(error) {
+            *self = Self::new();
+        } else {
+            self.unanswered = Some(Unanswered { jobs, kept: slots });
+        }
+    }
+}
+
+/// Whether Redis refused a claim for what is wrong with this one queue: its keys, or the rights on them. Slots that waited for
+/// such a claim would be lost to the other queues for as long as nobody repairs that. Jobs of an earlier try whose answer was
+/// lost come back when their leases end.
+///
+/// Every other error concerns the whole server, on which no queue can claim now. An earlier try may have been carried out.
+fn took_nothing(error: &Error) -> bool {
+    match error {
+        Error::WrongType(_) | Error::Denied(_) | Error::Malformed { .. } => true,
+        // Another script runs, perhaps the earlier try.
+        Error::Unexpected(text) => !text.starts_with("BUSY"),
+        _ => false,
     }
 }
 
@@ -151,9 +177,7 @@ impl<H: Handler> Claimer<H> {
             Err(error) => {
                 self.shared.progress.claims.failed(&error);
                 self.shared.outage.failed(name, &error);
-                call.unanswered = Some(most);
-                // An error that Redis answers may be this queue's alone, and must not hold up the others.
-                call.kept = is_silence(&error).then_some(slots);
+                call.failed(&error, most, slots);
                 if let Some(in_turn) = in_turn {
                     in_turn.leave(batch);
                 }
@@ -177,15 +201,12 @@ impl<H: Handler> Claimer<H> {
     /// Waits until there is a slot for a job, or one will be as soon as an ending is told; and until work can be done.
     /// `None` never happens while there are slots.
     async fn room(&self, call: &mut Call, woken: bool) -> Option<Room<'_>> {
-        if let Some(slots) = call.unanswered {
-            // What it was given, if it was carried out, must find its slots. Those that it would have freed are
-            // free when their endings are told alone.
-            let kept = call.kept.take();
-            let lacking = slots.saturating_sub(kept.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
+        if let Some(Unanswered { jobs, kept }) = call.unanswered.take() {
+            // What it was given, if it was carried out, must find its slots. Those that it would have freed, if this
+            // is the only queue, are free when their endings are told alone.
+            let lacking = jobs.saturating_sub(kept.num_permits());
             let mut slots = self.slots.wait_for(lacking).await?;
-            if let Some(kept) = kept {
-                slots.merge(kept);
-            }
+            slots.merge(kept);
             self.shared.handler.ready().await;
             return Some(Room { in_turn: None, slots });
         }
@@ -307,6 +328,34 @@ async fn work<H: Handler>(
         Verdict::Forget => {
             tracing::debug!(job = %hold.id, outcome = "lost", "job ended");
             shared.metrics.ended("lost");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_errors_of_one_queue_free_slots_of_its_claim() {
+        let text = String::new;
+        for of_queue in [
+            Error::WrongType(text()),
+            Error::Denied(text()),
+            Error::Unexpected("ERR user_script:1: bad data format in input".to_owned()),
+        ] {
+            assert!(took_nothing(&of_queue), "{of_queue:?}");
+        }
+        for of_server in [
+            Error::Disconnected {
+                address: text(),
+                detail: text(),
+            },
+            Error::Loading,
+            Error::OutOfMemory(text()),
+            Error::Unexpected("BUSY Redis is busy running a script.".to_owned()),
+        ] {
+            assert!(!took_nothing(&of_server), "{of_server:?}");
         }
     }
 }

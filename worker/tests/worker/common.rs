@@ -158,6 +158,12 @@ impl Worker {
         find(&self.log, |line| line["call"] == call);
     }
 
+    /// How often a call to Redis has failed by now.
+    pub(crate) fn failed_calls(&self, call: &str) -> usize {
+        let log = self.log.lock().unwrap();
+        log.iter().filter(|line| line["call"] == call).count()
+    }
+
     /// Waits until a line says so.
     pub(crate) fn logs_that(&self, what: &str, says: impl Fn(&Value) -> bool) {
         wait_until(what, || self.log.lock().unwrap().iter().any(&says));

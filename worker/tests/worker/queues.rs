@@ -159,6 +159,62 @@ fn queue_that_cannot_be_used_does_not_hold_up_the_others() {
     assert_eq!(b.status(&ids[99]), "complete");
 }
 
+/// Gives four queues to a worker with eight slots and has one of them answer its claims with an error. Long jobs of the others
+/// leave fewer slots than one claim asks for.
+fn broken_queue_leaves_slots_to_others(kind: &str, break_queue: impl FnOnce(&View)) {
+    let (redis, _) = redis();
+    let [broken, b, c, d] = ["a", "b", "c", "d"].map(|queue| View::of_queue(&redis, queue));
+    let settings = [
+        ("WORKERPOOL_QUEUES", "a,b,c,d"),
+        ("WORKERPOOL_CONCURRENCY", "8"),
+        ("WORKERPOOL_LOG", "info,worker=debug,telemetry=debug"),
+    ];
+    let worker = Worker::start_scripted(&redis, "10.0.0.7", &settings);
+    broken.wait_for_blocked(4);
+    break_queue(&broken);
+    worker.logs_failure_of("claim");
+    let errors = format!("workerpool_worker_redis_errors_total{{kind=\"{kind}\"}}");
+
+    for view in [&b, &b, &c, &c, &d] {
+        let id = view.submit_job("sleep 3600", "");
+        view.wait_for_status(&id, "in progress");
+    }
+    // Each claim of the broken queue is one more chance to take the slots from the others.
+    let claims = worker.failed_calls("claim") + 3;
+    wait_until("the broken queue claims, and the others go on", || {
+        for view in [&b, &c, &d] {
+            let id = view.submit();
+            view.wait_for_status(&id, "complete");
+        }
+        worker.failed_calls("claim") >= claims
+    });
+    assert!(worker.metric(&errors) >= 3, "claims fail by {kind}");
+    for view in [&b, &c, &d] {
+        let id = view.submit_job("sleep 3600", "");
+        view.wait_for_status(&id, "in progress");
+    }
+    assert_eq!(worker.metric("workerpool_worker_jobs_held"), 8);
+}
+
+#[test]
+fn queue_of_wrong_type_leaves_all_slots_to_others() {
+    broken_queue_leaves_slots_to_others("wrong_type", |broken| {
+        redis::cmd("SET")
+            .arg(&["hotqueue:a", "a text"])
+            .exec(&mut broken.db(2))
+            .unwrap();
+    });
+}
+
+#[test]
+fn queue_without_rights_leaves_all_slots_to_others() {
+    broken_queue_leaves_slots_to_others("denied", |broken| {
+        let mut rules = vec!["SETUSER", "default", "resetkeys", "~job.*"];
+        rules.extend(["~hotqueue:[bcd]", "~workerpool:[bcd]:*"]);
+        redis::cmd("ACL").arg(&rules).exec(&mut broken.db(2)).unwrap();
+    });
+}
+
 /// Redis has given a job, and the worker does not hear of it before another queue has one.
 #[test]
 fn slot_of_a_claim_whose_answer_is_lost_is_not_had_by_another_queue() {
