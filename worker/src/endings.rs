@@ -214,7 +214,7 @@ impl Batch {
     }
 
     async fn tell<H>(&self, shared: &Shared<H>) -> queue::Result<Vec<Finish>> {
-        self.tell_progress(shared).await?;
+        self.report_progress(shared).await;
         shared.consumer.finish(&self.ended).await
     }
 
@@ -225,14 +225,17 @@ impl Batch {
         nonce: &Nonce,
         slots: usize,
     ) -> queue::Result<(Vec<Finish>, Claims)> {
-        self.tell_progress(shared).await?;
+        self.report_progress(shared).await;
         shared.consumer.turn(&self.ended, nonce, slots).await
     }
 
-    /// To be told first: of a run that is over nothing is taken in any more.
-    async fn tell_progress<H>(&self, shared: &Shared<H>) -> queue::Result<()> {
+    /// Reports the last progress of these jobs before their outcomes: Redis takes none of a run that is over. A report that
+    /// fails does not hold up an outcome.
+    async fn report_progress<H>(&self, shared: &Shared<H>) {
         let jobs = self.ended.iter().map(|ended| &ended.id);
-        shared.reports.say(&shared.consumer, jobs).await
+        if let Err(error) = shared.reports.say(&shared.consumer, jobs).await {
+            shared.outage.failed("report", &error);
+        }
     }
 
     /// Redis has heard it. Answers the slots that were kept so long.

@@ -106,7 +106,10 @@ pub(crate) async fn tell<H>(shared: &Shared<H>) -> Infallible {
     let mut waits = Waits::new();
     loop {
         shared.reports.0.some.notified().await;
-        let news = shared.reports.news().drain().collect();
+        let news: Vec<_> = shared.reports.news().drain().collect();
+        if news.is_empty() {
+            continue;
+        }
         match shared.reports.send(&shared.consumer, news).await {
             Ok(()) => {
                 shared.outage.answered();
@@ -115,6 +118,12 @@ pub(crate) async fn tell<H>(shared: &Shared<H>) -> Infallible {
             }
             Err(error) => {
                 shared.outage.failed("report", &error);
+                // Progress of jobs that have ended is refused, and would pile up here.
+                let is_held = |job: &JobId, token: &Token| shared.held.token(job).as_ref() == Some(token);
+                shared
+                    .reports
+                    .news()
+                    .retain(|job, (token, _)| is_held(job, token));
                 sleep(waits.next().max(PERIOD)).await;
             }
         }

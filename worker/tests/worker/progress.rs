@@ -62,3 +62,42 @@ fn many_reports_are_few_calls() {
     let calls = view.script_calls() - before;
     assert!(calls < 300, "{calls} calls for 1,000 reports");
 }
+
+/// What reports need and the ends of unwatched jobs do not: the key of the changed ones, and the right to read its size.
+#[test]
+fn progress_that_redis_refuses_does_not_delay_outcomes() {
+    let (redis, view) = redis();
+    let _worker = shell(&redis, &[ONE_ATTEMPT]);
+    view.wait_for_blocked(1);
+    let changed = "workerpool:queue:changed";
+    for (refuse, allow) in [
+        (&["SET", changed, "a text"][..], &["DEL", changed][..]),
+        (
+            &["ACL", "SETUSER", "default", "-scard"],
+            &["ACL", "SETUSER", "default", "+scard"],
+        ),
+    ] {
+        let run = |command: &[&str]| {
+            let mut call = redis::cmd(command[0]);
+            call.arg(&command[1..]).exec(&mut view.db(2)).unwrap();
+        };
+        run(refuse);
+        for (script, status) in [
+            ("echo 100 done >&3", "complete"),
+            ("echo 50 half >&3; exit 1", "failed"),
+            ("true", "complete"),
+        ] {
+            let id = view.submit_job(script, "");
+            view.wait_for_status(&id, status);
+            assert_eq!(view.job(&id).progress, None);
+        }
+        let running = view.submit_job("echo 42 half >&3; sleep 3600", "");
+        view.wait_for_status(&running, "in progress");
+        run(allow);
+        wait_until("it is seen", || {
+            view.job(&running).progress == progress(Some(42), "half")
+        });
+        view.cancel(&running);
+        view.wait_for_status(&running, "cancelled");
+    }
+}
