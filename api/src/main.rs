@@ -1,14 +1,25 @@
 //! `workerpool-api`: see the library beside it.
 
+use std::process::ExitCode;
+
 use anyhow::Context;
-use api::{app::app, config::Args};
+use api::{
+    app::app,
+    config::{Args, Config},
+};
 use clap::Parser;
 use queue::Producer;
 use telemetry::Shutdown;
 
+fn main() -> ExitCode {
+    match Args::parse().validate() {
+        Ok(config) => telemetry::ended(serve(config)),
+        Err(error) => telemetry::refused(error),
+    }
+}
+
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let config = Args::parse().validate()?;
+async fn serve(config: Config) -> anyhow::Result<()> {
     config.logs.init();
     telemetry::abort_on_panic();
     let shutdown = Shutdown::on_signals().context("cannot listen to signals")?;

@@ -1,6 +1,6 @@
 //! `workerpool-operator`: see the library beside it.
 
-use std::sync::Arc;
+use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 use clap::Parser;
@@ -13,12 +13,18 @@ use operator::{
     queues::Queues,
     watches::Watches,
 };
-use telemetry::{Health, Limits, Shutdown};
+use telemetry::{Health, Limits, Logs, Shutdown};
 use tokio_util::sync::CancellationToken;
 
+fn main() -> ExitCode {
+    match Args::parse().validate() {
+        Ok((config, logs)) => telemetry::ended(run(config, logs)),
+        Err(error) => telemetry::refused(error),
+    }
+}
+
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let (config, logs) = Args::parse().validate()?;
+async fn run(config: Config, logs: Logs) -> anyhow::Result<()> {
     logs.init();
     telemetry::abort_on_panic();
     let shutdown = Shutdown::on_signals().context("cannot listen to signals")?;

@@ -14,9 +14,11 @@
 //! 6. [`abort_on_panic`] ends a process that has lost one of its tasks, unless [`catch_panic`] is around the panic: then one
 //!    pool, server, Job or request fails, and the others go on. [`log_panics`] is for programs that survive each panic.
 //! 7. [`Shutdown`] tells everything when to stop: politely on the first signal, at once on the second.
+//! 8. [`ended`] and [`refused`] turn errors into one line and an exit code.
 
 mod args;
 mod endpoints;
+mod exit;
 mod health;
 mod listener;
 mod logs;
@@ -30,6 +32,7 @@ mod warnings;
 
 pub use args::TelemetryArgs;
 pub use endpoints::endpoints;
+pub use exit::{ended, refused};
 pub use health::{Condition, Health};
 pub use listener::{BindError, bind};
 pub use logs::{InvalidLogFilter, LogArgs, LogFormat, Logs};

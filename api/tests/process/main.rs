@@ -6,5 +6,6 @@
 mod killed;
 mod listening;
 mod program;
+mod refused;
 mod settings;
 mod shutdown;

@@ -8,6 +8,7 @@
 
 mod isolation;
 mod server;
+mod settings;
 
 use std::{
     process::{Child, Command},
