@@ -155,6 +155,7 @@ impl Args {
                 head_timeout: seconds(self.head_timeout_seconds),
                 shutdown_delay: seconds(self.shutdown_delay_seconds),
                 drain_timeout: seconds(self.grace_seconds),
+                ..Limits::default()
             },
             request: RequestSettings {
                 body_bytes: usize::try_from(self.max_body_bytes)?,

@@ -20,6 +20,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
+use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -45,6 +46,8 @@ pub struct Limits {
     /// too, so it also closes those. Above the idle timeout of whatever keeps connections to here, which is 60 s
     /// for most load balancers: only then it is always the client that closes.
     pub head_timeout: Duration,
+    /// How long a client may leave unread what is sent to it. One that reads, however slowly, is not cut.
+    pub write_timeout: Duration,
     /// How long new connections are still taken once shutdown was asked for. Kubernetes sends SIGTERM while its
     /// nodes still send connections here; closing the listener at once would refuse those.
     pub shutdown_delay: Duration,
@@ -58,6 +61,7 @@ impl Default for Limits {
         Self {
             connections: 64,
             head_timeout: Duration::from_secs(75),
+            write_timeout: Duration::from_secs(30),
             shutdown_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(5),
         }
@@ -70,8 +74,8 @@ impl Default for Limits {
 /// From the moment that `stop` is cancelled each answer says `connection: close`, so that clients that keep their
 /// connections move on by themselves, and none is closed while its next request is on the way.
 ///
-/// [`axum::serve()`] has neither a limit on connections nor one on the time that a request's head takes, and
-/// without both a few hundred slow clients keep everybody else out.
+/// [`axum::serve()`] has neither a limit on connections nor one on the time that a request's head takes or that an answer
+/// is left unread, and without these a few hundred slow clients keep everybody else out.
 pub async fn serve(listener: TcpListener, app: Router, limits: &Limits, stop: CancellationToken) {
     let connections = Arc::new(Semaphore::new(limits.connections));
     let draining = GracefulShutdown::new();
@@ -91,6 +95,9 @@ pub async fn serve(listener: TcpListener, app: Router, limits: &Limits, stop: Ca
         () = &mut closing => None,
         accepted = accept(&listener, &connections) => accepted,
     } {
+        if let Err(error) = set_options(&stream, limits.write_timeout) {
+            tracing::debug!(%error, "an option of a connection was refused");
+        }
         let (app, stopping) = (app.clone(), Arc::clone(&stopping));
         let service = service_fn(move |request| answer(app.clone(), Arc::clone(&stopping), request));
         let connection = draining.watch(http.serve_connection(TokioIo::new(stream), service));
@@ -137,13 +144,7 @@ async fn accept(
     let permit = Arc::clone(connections).acquire_owned().await.ok()?;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                // Answers are small and written whole: waiting for more to send (Nagle) only adds latency.
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(%error, "TCP_NODELAY refused");
-                }
-                return Some((stream, permit));
-            }
+            Ok((stream, _)) => return Some((stream, permit)),
             Err(error) if ended_before_accept(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -151,6 +152,14 @@ async fn accept(
             }
         }
     }
+}
+
+fn set_options(stream: &TcpStream, write_timeout: Duration) -> io::Result<()> {
+    // Answers are small and written whole: waiting for more to send (Nagle) only adds latency.
+    stream.set_nodelay(true)?;
+    // Counts while sent bytes are not acknowledged or the client's window is closed, and begins again with each progress.
+    // <https://man7.org/linux/man-pages/man7/tcp.7.html>, `TCP_USER_TIMEOUT`
+    SockRef::from(stream).set_tcp_user_timeout(Some(write_timeout))
 }
 
 fn ended_before_accept(error: &io::Error) -> bool {
@@ -162,18 +171,20 @@ fn ended_before_accept(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::SocketAddr, time::Duration};
+    use std::{net::SocketAddr, time::Instant};
 
     use axum::routing::get;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         sync::Notify,
         task::JoinHandle,
+        time::interval,
     };
 
     use super::*;
 
     const REQUEST: &[u8] = b"GET /slow HTTP/1.1\r\nhost: test\r\n\r\n";
+    const LONG_REQUEST: &[u8] = b"GET /long HTTP/1.1\r\nhost: test\r\n\r\n";
     const DEADLINE: Duration = Duration::from_secs(10);
 
     struct Server {
@@ -184,7 +195,10 @@ mod tests {
         task: JoinHandle<()>,
     }
 
-    /// Serves `/slow`, which tells `entered` and then waits for `release`.
+    /// More than all buffers between a server and its client take.
+    const LONG_ANSWER: usize = 32 * 1024 * 1024;
+
+    /// Serves `/slow`, which tells `entered` and then waits for `release`; and `/long`, which tells `entered`.
     async fn server(limits: Limits) -> Server {
         let (entered, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (tell, wait) = (Arc::clone(&entered), Arc::clone(&release));
@@ -193,11 +207,16 @@ mod tests {
             wait.notified().await;
             "done"
         });
+        let tell = Arc::clone(&entered);
+        let long = get(move || async move {
+            tell.notify_one();
+            vec![b'x'; LONG_ANSWER]
+        });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let until = stop.clone();
-        let app = Router::new().route("/slow", slow);
+        let app = Router::new().route("/slow", slow).route("/long", long);
         let task = tokio::spawn(async move { serve(listener, app, &limits, until).await });
         Server {
             address,
@@ -339,5 +358,47 @@ mod tests {
         timeout(DEADLINE, server.entered.notified())
             .await
             .expect("the second request runs");
+    }
+
+    #[tokio::test]
+    async fn client_that_does_not_read_is_cut_off() {
+        let server = server(Limits {
+            connections: 1,
+            write_timeout: Duration::from_millis(300),
+            ..Limits::default()
+        })
+        .await;
+        let mut unread = TcpStream::connect(server.address).await.unwrap();
+        unread.write_all(LONG_REQUEST).await.unwrap();
+        timeout(DEADLINE, server.entered.notified()).await.unwrap();
+
+        let mut next = TcpStream::connect(server.address).await.unwrap();
+        next.write_all(REQUEST).await.unwrap();
+        timeout(DEADLINE, server.entered.notified())
+            .await
+            .expect("the connection of the first is free for the next");
+    }
+
+    #[tokio::test]
+    async fn slow_client_gets_all_of_a_long_answer() {
+        let write_timeout = Duration::from_millis(500);
+        let server = server(Limits {
+            write_timeout,
+            ..Limits::default()
+        })
+        .await;
+        let mut client = TcpStream::connect(server.address).await.unwrap();
+        client.write_all(LONG_REQUEST).await.unwrap();
+        let begun = Instant::now();
+        let mut chunk = vec![0; LONG_ANSWER / 32];
+        let mut pace = interval(write_timeout / 8);
+        for _ in 0..32 {
+            pace.tick().await;
+            timeout(DEADLINE, client.read_exact(&mut chunk))
+                .await
+                .expect("the answer goes on")
+                .expect("the connection is not cut");
+        }
+        assert!(begun.elapsed() > write_timeout * 3, "{:?}", begun.elapsed());
     }
 }
