@@ -39,12 +39,14 @@ pub async fn run_until<H: Handler>(config: Config, handler: H, shutdown: Shutdow
 
     let mut registry = telemetry::registry("worker", env!("CARGO_PKG_VERSION"));
     let metrics = Metrics::register(&mut registry);
+    handler.register(&mut registry);
     let worker = Worker::new(access.consumers()?, handler, settings, &metrics);
 
     let alive = Condition::passing();
     let health = Health::new()
         .live("progress", alive.check())
-        .warns("redis", worker.risks().check());
+        .warns("redis", worker.risks().check())
+        .warns("handler", worker.handler_warnings());
     let listener = telemetry::bind(address, TELEMETRY_SETTING).await?;
     let address = listener.local_addr()?;
     let endpoints = telemetry::endpoints(health, registry).merge(worker.progress_routes(address));

@@ -43,6 +43,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Worker<H> {
     lanes: Vec<Lane<H>>,
+    handler: Arc<H>,
     settings: Settings,
     risks: Warnings,
 }
@@ -101,6 +102,7 @@ impl<H: Handler> Worker<H> {
         };
         Self {
             lanes: consumers.into_iter().map(lane).collect(),
+            handler,
             settings,
             risks,
         }
@@ -124,6 +126,12 @@ impl<H: Handler> Worker<H> {
     /// How Redis may lose what it holds, as far as is known.
     pub fn risks(&self) -> Warnings {
         self.risks.clone()
+    }
+
+    /// What its handler warns of.
+    pub fn handler_warnings(&self) -> impl Fn() -> Vec<String> + Send + Sync + use<H> {
+        let handler = Arc::clone(&self.handler);
+        move || handler.warnings()
     }
 
     /// Works until shutdown is asked for, and then ends in order: no new claims, running jobs may finish within

@@ -9,6 +9,7 @@ mod sleep;
 use std::time::{Duration, Instant};
 
 pub use outcome::Outcome;
+use prometheus_client::registry::Registry;
 use queue::{Claimed, Job, Payload, QueueName, Token};
 pub use sleep::Sleep;
 use tokio_util::sync::CancellationToken;
@@ -45,6 +46,14 @@ pub trait Handler: Send + Sync + 'static {
     /// How long a job may take to end once [`Context::stop`] is cancelled.
     fn stop_patience(&self) -> Duration {
         STOP_PATIENCE
+    }
+
+    /// Enters its own metrics into the registry of the worker.
+    fn register(&self, _registry: &mut Registry) {}
+
+    /// Sentences about what a person should see to although the worker runs, for `/readyz`. Must be quick.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 

@@ -194,6 +194,31 @@ fn connections_are_kept() {
     assert!(from.len() < 10, "{} connections for 20 jobs", from.len());
 }
 
+/// The timer of a connection, as the kernel shows it: its kind, and in how many hundredths of a second it ends.
+/// <https://docs.kernel.org/networking/proc_net_tcp.html>
+fn tcp_timer(local: SocketAddr) -> Option<(u8, u32)> {
+    let port = format!(":{:04X}", local.port());
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let mut rows = table.lines().map(|line| line.split_ascii_whitespace());
+    let timer = rows.find_map(|mut fields| fields.nth(1)?.ends_with(&port).then(|| fields.nth(3))?)?;
+    let (kind, time) = timer.split_once(':')?;
+    Some((kind.parse().ok()?, u32::from_str_radix(time, 16).ok()?))
+}
+
+#[test]
+fn connection_is_probed_while_a_job_takes_long() {
+    const KEEPALIVE: u8 = 2;
+    let (redis, view) = redis();
+    let service = Service::start();
+    let _worker = start_worker(&redis, service.address, &[]);
+    view.submit_job("hang", "");
+    wait_until("the service has it", || service.jobs() == 1);
+    let (_, _, from) = service.seen.0.jobs.lock().unwrap()[0];
+    wait_until("its connection is probed", || {
+        tcp_timer(from).is_some_and(|(kind, time)| kind == KEEPALIVE && time <= 1_000)
+    });
+}
+
 #[test]
 fn refusal_fails_the_attempt_and_says_what_the_service_said() {
     let (redis, view) = redis();
@@ -245,6 +270,9 @@ fn nothing_is_taken_until_the_service_is_ready_nor_while_it_is_not() {
 
     service.set_ready(false);
     worker.logs("the service is not ready: no job is taken until it is");
+    let (status, said) = worker.get("/readyz");
+    assert_eq!(status, 200);
+    assert!(said.contains("[!]handler: the service at http://"), "{said}");
     let second = view.submit_job("text x", "");
     service.wait_for_looks(3);
     assert_eq!(view.status(&second), "submitted");

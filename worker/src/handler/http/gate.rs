@@ -115,6 +115,10 @@ impl Gate {
         let _ = self.open.subscribe().wait_for(|open| *open).await;
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        *self.open.borrow()
+    }
+
     /// The service was seen not to be ready.
     pub(super) fn close(&self) {
         set(&self.open, false);

@@ -26,6 +26,12 @@ use super::{Context, Handler, Outcome, message::message};
 /// How long a connection to the service may take to be there.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 
+/// When the kernel probes a connection on which nothing comes, and how often without an answer until the connection has broken:
+/// half a minute in all. A job may take any time all the same, for the kernel of a machine that is there answers the probes,
+/// whatever the service does. What was sent and not acknowledged is bounded by the kernel itself, at a quarter of an hour.
+const PROBE_INTERVAL: Duration = Duration::from_secs(10);
+const MAX_PROBES: u32 = 2;
+
 /// How long a connection is kept that nobody uses: less than after what servers close theirs (gunicorn after 2 s, uvicorn
 /// and Node after 5 s), so that a request does not meet its end.
 const KEEP_IDLE: Duration = Duration::from_millis(1_500);
@@ -94,6 +100,9 @@ impl Http {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_PATIENCE));
+        connector.set_keepalive(Some(PROBE_INTERVAL));
+        connector.set_keepalive_interval(Some(PROBE_INTERVAL));
+        connector.set_keepalive_retries(Some(MAX_PROBES));
         let service = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(KEEP_IDLE)
@@ -152,6 +161,16 @@ impl Handler for Http {
 
     async fn ready(&self) {
         self.gate.open().await;
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        match self.gate.is_open() {
+            true => Vec::new(),
+            false => vec![format!(
+                "the service at {} is not ready: no job is taken until it is",
+                self.url
+            )],
+        }
     }
 }
 
