@@ -1,7 +1,7 @@
 //! `workerpool-worker`, the stock worker: without settings it does what the original's did; with them it runs any program, or
 //! asks any service. See the library beside it.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -9,7 +9,7 @@ use telemetry::Shutdown;
 use tokio::runtime::Runtime;
 use worker::{
     Handler,
-    config::{HandlerArgs, HandlerConfig, WorkerArgs},
+    config::{Config, HandlerArgs, HandlerConfig, WorkerArgs},
     copy::copy_to,
     handler::{
         Sleep,
@@ -43,7 +43,7 @@ enum Other {
     },
 }
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
     // Before anything else opens a file.
     let third = Third::reserve();
     let Args {
@@ -52,19 +52,33 @@ fn main() -> anyhow::Result<ExitCode> {
         handler,
     } = Args::parse();
     if let Some(Other::CopyTo { path }) = other {
-        copy_to(&path)?;
-        return Ok(ExitCode::SUCCESS);
+        return telemetry::ended(copy_to(&path));
     }
+    match validate(worker, handler) {
+        Ok((config, handler)) => telemetry::ended(start(config, handler, third)),
+        Err(error) => telemetry::refused(error),
+    }
+}
+
+fn validate(worker: WorkerArgs, handler: HandlerArgs) -> anyhow::Result<(Config, HandlerConfig)> {
+    let handler = handler.validate()?;
+    if let HandlerConfig::Command(settings) = &handler {
+        settings.check()?;
+    }
+    Ok((worker.validate()?, handler))
+}
+
+fn start(config: Config, handler: HandlerConfig, third: io::Result<Third>) -> anyhow::Result<ExitCode> {
     // One thread is enough for work that waits, and starts a job sooner than two that wake each other.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("no runtime")?;
-    match handler.validate()? {
-        HandlerConfig::Sleep(duration) => run(&runtime, worker, || Ok(Sleep { duration })),
-        HandlerConfig::Http(settings) => run(&runtime, worker, || Ok(Http::new(settings))),
+    match handler {
+        HandlerConfig::Sleep(duration) => run(&runtime, config, || Ok(Sleep { duration })),
+        HandlerConfig::Http(settings) => run(&runtime, config, || Ok(Http::new(settings))),
         HandlerConfig::Command(_) if supervisor::is_needed() => runtime.block_on(supervisor::supervise()),
-        HandlerConfig::Command(settings) => run(&runtime, worker, || command(settings, third?)),
+        HandlerConfig::Command(settings) => run(&runtime, config, || command(settings, third?)),
     }
 }
 
@@ -74,10 +88,9 @@ fn command(settings: command::Settings, third: Third) -> anyhow::Result<Command>
 
 fn run<H: Handler>(
     runtime: &Runtime,
-    worker: WorkerArgs,
+    config: Config,
     handler: impl FnOnce() -> anyhow::Result<H>,
 ) -> anyhow::Result<ExitCode> {
-    let config = worker.validate()?;
     runtime.block_on(async {
         let shutdown = Shutdown::on_signals().context("cannot listen to signals")?;
         supervisor::depend_on(&shutdown)?;

@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use queue::JobResult;
 use serde_json::json;
 use worker::config::WorkerArgs;
-use worker::handler::command::{self, Command, Third};
+use worker::handler::command::{self, Command, StdinContent, Third};
 use worker::handler::http::{self, Http};
 use worker::{Context, Handler, Outcome, program};
 use workerpool_bench::marks::{Marker, Phase};
@@ -44,6 +44,7 @@ fn main() -> anyhow::Result<()> {
             "command" => {
                 let settings = command::Settings {
                     argv: vec![target.into()],
+                    stdin: StdinContent::default(),
                     kill_grace: Duration::from_secs(10),
                     max_result: JobResult::MAX_BODY,
                 };

@@ -16,7 +16,7 @@ use worker::{
     Context, Handler, Outcome, StopReason,
     config::{Config, WorkerArgs},
     handler::{
-        command::{self, Command, Third, supervisor},
+        command::{self, Command, StdinContent, Third, supervisor},
         http::{self, Http},
     },
     program,
@@ -125,6 +125,7 @@ async fn work_until(args: Args, third: io::Result<Third>, shutdown: Shutdown) ->
     if let Some(program) = args.program {
         let settings = command::Settings {
             argv: vec![program.into(), effects.into()],
+            stdin: StdinContent::default(),
             kill_grace: grace,
             max_result: JobResult::MAX_BODY,
         };

@@ -31,6 +31,17 @@ pub struct HandlerArgs {
     #[arg(long, env = "WORKERPOOL_COMMAND", value_name = "JSON", value_parser = json_argv)]
     command: Option<Argv>,
 
+    /// What the program reads on stdin (handler command)
+    #[arg(
+        long,
+        env = "WORKERPOOL_COMMAND_STDIN",
+        value_name = "CONTENT",
+        value_enum,
+        ignore_case = true,
+        default_value_t
+    )]
+    command_stdin: command::StdinContent,
+
     /// From SIGTERM to SIGKILL, when a program must stop (handler command)
     #[arg(
         long,
@@ -105,6 +116,7 @@ impl HandlerArgs {
         Ok(match (self.handler.unwrap_or(implied), self.argv.is_empty()) {
             (Kind::Command, _) => HandlerConfig::Command(command::Settings {
                 argv: argv(self.argv, self.command)?,
+                stdin: self.command_stdin,
                 kill_grace: self.kill_grace_seconds,
                 max_result,
             }),
@@ -145,6 +157,7 @@ mod tests {
     use clap::{CommandFactory, Parser};
 
     use super::*;
+    use crate::handler::command::StdinContent;
 
     #[derive(Debug, Parser)]
     struct Args {
@@ -157,11 +170,15 @@ mod tests {
         args.handler.validate().map_err(|error| format!("{error:#}"))
     }
 
-    fn program(flags: &[&str]) -> Vec<OsString> {
+    fn command(flags: &[&str]) -> command::Settings {
         match validate(flags) {
-            Ok(HandlerConfig::Command(settings)) => settings.argv,
+            Ok(HandlerConfig::Command(settings)) => settings,
             other => panic!("{other:?}"),
         }
+    }
+
+    fn program(flags: &[&str]) -> Vec<OsString> {
+        command(flags).argv
     }
 
     #[test]
@@ -199,6 +216,21 @@ mod tests {
             ["a", "b c"]
         );
         assert_eq!(program(&["--command", r#"["a"]"#, "--", "b"]), ["b"]);
+    }
+
+    #[test]
+    fn stdin_of_program_is_its_job_unless_it_is_to_be_empty() {
+        let stdin = |flags: &[&str]| command(&[flags, &["--", "sh"]].concat()).stdin;
+        assert_eq!(stdin(&[]), StdinContent::Job);
+        for (value, content) in [
+            ("Job", StdinContent::Job),
+            ("Empty", StdinContent::Empty),
+            ("empty", StdinContent::Empty),
+        ] {
+            assert_eq!(stdin(&["--command-stdin", value]), content);
+        }
+        let error = validate(&["--command-stdin", "none", "--", "sh"]).unwrap_err();
+        assert!(error.contains("possible values: Job, Empty"), "{error}");
     }
 
     #[test]

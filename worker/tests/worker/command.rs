@@ -4,10 +4,12 @@ use std::{
     fs,
     io::Read,
     os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use queue::{Cancel, NewJob, Payload, test_server::RedisServer};
+use rustix::process::{Resource, Rlimit};
 
 use crate::{
     common::{SHORT_LEASE, STOCK, Worker, redis, wait_until},
@@ -85,6 +87,34 @@ fn program_may_read_a_long_stdin_or_leave_it() {
     // The script has one too.
     assert_eq!(view.result(&read).unwrap().1, b"65535\n");
     view.wait_for_status(&left, "complete");
+}
+
+#[test]
+fn program_that_reads_stdin_finds_it_empty_if_that_is_set() {
+    let (redis, view) = redis();
+    // It takes what it reads for keys, as ffmpeg does: a `q` ends it before its work is done.
+    let script = r#"case "$(cat)" in *q*) exit 0;; esac; printf '%s' "$JOB_END|${JOB_PAYLOAD-none}""#;
+    let payload = "{\"n\": 1.10}";
+    for (stdin, results) in [
+        ("Job", [None, None]),
+        ("empty", [Some("a|{\"n\": 1.10}"), Some("b|none")]),
+    ] {
+        let worker = Worker::start_program(
+            &redis,
+            &[("WORKERPOOL_COMMAND_STDIN", stdin)],
+            &["sh", "-c", script],
+        );
+        let jobs = [("a", Some(Payload::new(payload).unwrap())), ("b", None)];
+        for ((end, payload), result) in jobs.into_iter().zip(results) {
+            let id = view.submit_new(NewJob {
+                payload,
+                ..NewJob::new("", end)
+            });
+            assert_eq!(worker.ends(&id), "complete");
+            let given = view.result(&id).map(|(_, body)| String::from_utf8(body).unwrap());
+            assert_eq!(given.as_deref(), result);
+        }
+    }
 }
 
 #[test]
@@ -275,30 +305,219 @@ fn program_that_gets_its_work_done_on_sigterm_has_done_it() {
     assert_eq!(view.result(&id).unwrap().1, b"done\n");
 }
 
-/// What a worker says that does not start.
-fn refusal(command: &mut Command) -> String {
+/// What a worker says that does not start, and its exit code. It is one line, even for who wants backtraces.
+fn refusal(command: &mut Command) -> (String, i32) {
     let mut worker = command
         .env("WORKERPOOL_REDIS_ADDRESS", "127.0.0.1:1")
-        .env("WORKERPOOL_TELEMETRY_ADDRESS", "127.0.0.1:0")
+        .env("RUST_BACKTRACE", "1")
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let mut said = String::new();
     worker.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    assert!(!worker.wait().unwrap().success());
-    said
+    let errors: Vec<_> = said
+        .lines()
+        .filter(|line| !line.contains(" INFO ") && !line.contains(" WARN "))
+        .collect();
+    assert!(errors.len() == 1 && errors[0].starts_with("error: "), "{said}");
+    (errors[0].to_owned(), worker.wait().unwrap().code().unwrap())
+}
+
+/// An executable file of the test's own, which is removed on drop.
+struct Executable(PathBuf);
+
+impl Executable {
+    fn new(name: &str, content: impl AsRef<[u8]>) -> Self {
+        let file = Self(std::env::temp_dir().join(format!("worker-{name}-{}", std::process::id())));
+        file.replace(content, 0o755);
+        file
+    }
+
+    /// As a whole, and written by another process: a file that is open for writing in this one may be so in a child of another
+    /// test too, and cannot be run then.
+    fn replace(&self, content: impl AsRef<[u8]>, mode: u32) {
+        let (data, new) = (self.0.with_extension("data"), self.0.with_extension("new"));
+        fs::write(&data, content).unwrap();
+        let mut install = Command::new("install");
+        install.arg(format!("--mode={mode:o}")).args([&data, &new]);
+        assert!(install.status().unwrap().success());
+        fs::remove_file(data).unwrap();
+        fs::rename(new, &self.0).unwrap();
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for Executable {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// A program of this machine, for another processor or for a dynamic loader that nobody has.
+fn broken_binaries() -> [Vec<u8>; 2] {
+    let whole = fs::read("/bin/true").unwrap();
+    let (mut foreign, mut unloadable) = (whole.clone(), whole);
+    // <https://man7.org/linux/man-pages/man5/elf.5.html>, `e_machine`
+    foreign[18..20].fill(0xff);
+    let loader = unloadable.windows(4).position(|bytes| bytes == b"/ld-").unwrap();
+    unloadable[loader + 1..loader + 3].fill(b'x');
+    [foreign, unloadable]
+}
+
+#[test]
+fn program_that_cannot_be_started_fails_its_attempt_with_reason() {
+    let (redis, view) = redis();
+    let program = Executable::new("broken", "#!/bin/sh\n");
+    let worker = Worker::start_program(&redis, &[ONE_ATTEMPT], &[program.path()]);
+    let [foreign, unloadable] = broken_binaries();
+    let fails = |says: &str| {
+        let id = view.submit();
+        view.wait_for_status(&id, "failed");
+        let details = view.details(&id);
+        let error = details.error.unwrap();
+        assert_eq!(details.failures, 1, "{error}");
+        assert!(
+            error.starts_with(&format!("cannot start {}: ", program.path())),
+            "{error}"
+        );
+        assert!(error.contains(says), "{error}");
+    };
+    for (content, mode, says) in [
+        (b"#!/bin/no-such-shell\n".to_vec(), 0o755, "its first line"),
+        (unloadable, 0o755, "its dynamic loader"),
+        (foreign, 0o755, "this machine's processor"),
+        (b"true\n".to_vec(), 0o755, "begins with #!"),
+        (b"#!/bin/sh\n".to_vec(), 0o644, "may not run it"),
+    ] {
+        program.replace(content, mode);
+        fails(says);
+    }
+    program.replace("#!/bin/sh\n", 0o755);
+    let writer = fs::OpenOptions::new().append(true).open(&program.0).unwrap();
+    fails("is writing to it");
+    drop(writer);
+    fs::remove_file(&program.0).unwrap();
+    fails("No such file");
+    program.replace("#!/bin/sh\n", 0o755);
+    let id = view.submit();
+    view.wait_for_status(&id, "complete");
+    let failures = "workerpool_worker_program_start_failures_total{reason=\"program\"}";
+    assert_eq!(worker.metric(failures), 7);
+}
+
+/// The process that runs programs: the child of the supervisor.
+fn working_process(worker: &Worker) -> processes::Pid {
+    processes::children(worker.process.pid())[0]
+}
+
+fn limit(pid: processes::Pid, resource: Resource, most: u64) -> Rlimit {
+    let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap());
+    let former = rustix::process::getrlimit(resource);
+    let new = Rlimit {
+        current: Some(most),
+        ..former
+    };
+    rustix::process::prlimit(pid, resource, new).unwrap()
+}
+
+#[test]
+fn texts_that_are_too_long_for_a_program_fail_their_attempt() {
+    let (redis, view) = redis();
+    let text = "x".repeat(100_000);
+    let worker = Worker::start_program(&redis, &[ONE_ATTEMPT, ("PADDING", &text)], &["true"]);
+    // A quarter of the stack is for arguments and environment.
+    limit(working_process(&worker), Resource::Stack, 1024 * 1024);
+    let id = view.submit_job(&text, &text);
+    assert_eq!(worker.ends(&id), "failed");
+    let error = view.details(&id).error.unwrap();
+    assert!(error.contains("too long together"), "{error}");
+}
+
+#[test]
+fn job_waits_while_machine_is_short_of_files_and_says_so() {
+    let (redis, view) = redis();
+    let worker = Worker::start_program(&redis, &[ONE_ATTEMPT], &["true"]);
+    view.wait_for_blocked(1);
+    let pid = working_process(&worker);
+    // The pipes of a program are eight.
+    let is_free = |fd: &u64| !Path::new(&format!("/proc/{pid}/fd/{fd}")).exists();
+    let fifth = (0..).filter(is_free).nth(4).unwrap();
+    let former = limit(pid, Resource::Nofile, fifth + 1);
+    let id = view.submit();
+    assert_eq!(worker.ends(&id), "postponed");
+    assert_eq!(view.details(&id).failures, 0);
+    let (status, said) = worker.get("/readyz");
+    assert_eq!(status, 200);
+    assert!(
+        said.contains("[!]handler: programs cannot be started: Too many open files"),
+        "{said}"
+    );
+    let failures = "workerpool_worker_program_start_failures_total{reason=\"shortage\"}";
+    assert!(worker.metric(failures) >= 1);
+
+    limit(pid, Resource::Nofile, former.current.unwrap());
+    view.wait_for_status(&id, "complete");
+    let (_, said) = worker.get("/readyz");
+    assert!(!said.contains("[!]handler"), "{said}");
 }
 
 #[test]
 fn worker_does_not_start_without_its_program_and_says_why() {
-    let said = refusal(Command::new(STOCK).args(["--", "no-such-program"]));
+    let (said, code) = refusal(Command::new(STOCK).args(["--", "no-such-program"]));
     assert!(said.contains("there is no program \"no-such-program\""), "{said}");
+    assert_eq!(code, 2);
+    let script = Executable::new("no-interpreter", "#!/bin/no-such-shell\n");
+    let (said, code) = refusal(Command::new(STOCK).args(["--", script.path()]));
+    assert!(
+        said.contains("is for the interpreter \"/bin/no-such-shell\""),
+        "{said}"
+    );
+    assert_eq!(code, 2);
+}
+
+#[test]
+fn worker_with_settings_that_cannot_work_says_why_in_one_line() {
+    for (flags, says) in [
+        (&["--log", "worker=loud"][..], "WORKERPOOL_LOG: `worker=loud`"),
+        (
+            &["--backoff-base-seconds", "301"],
+            "WORKERPOOL_BACKOFF_BASE_SECONDS",
+        ),
+        (&["--handler", "http"], "WORKERPOOL_HTTP_URL"),
+    ] {
+        let (said, code) = refusal(Command::new(STOCK).args(flags));
+        assert!(said.contains(says), "{said}");
+        assert_eq!(code, 2);
+    }
+}
+
+#[test]
+fn worker_whose_port_is_taken_names_setting_and_way_out() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("[::]:{}", taken.local_addr().unwrap().port());
+    for handler in [&[][..], &["--", "true"]] {
+        let mut worker = Command::new(STOCK);
+        worker.args(["--telemetry-address", &address]).args(handler);
+        let (said, code) = refusal(&mut worker);
+        for part in [
+            &format!("cannot listen on {address} (WORKERPOOL_TELEMETRY_ADDRESS")[..],
+            "spec.worker.telemetryPort",
+            "address in use; ",
+            "another port",
+        ] {
+            assert!(said.contains(part), "{said}");
+        }
+        assert_eq!(code, 1);
+    }
 }
 
 #[test]
 fn worker_does_not_start_without_the_descriptor_of_progress_and_says_why() {
     let taken = ["-c", "exec 3</dev/null \"$0\" \"$@\"", STOCK, "--", "true"];
-    let said = refusal(Command::new("sh").args(taken));
+    let (said, _) = refusal(Command::new("sh").args(taken));
     assert!(said.contains("file descriptor 3"), "{said}");
 }
 
@@ -307,7 +526,7 @@ fn worker_copies_itself_whole_and_for_everybody_to_run() {
     let path = std::env::temp_dir().join(format!("worker-copy-{}", std::process::id()));
     let status = Command::new(STOCK).arg("copy-to").arg(&path).status().unwrap();
     assert!(status.success());
-    let version = |program: &std::path::Path| Command::new(program).arg("--version").output().unwrap().stdout;
+    let version = |program: &Path| Command::new(program).arg("--version").output().unwrap().stdout;
     assert_eq!(version(&path), version(STOCK.as_ref()));
     let mode = fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o755);

@@ -2,23 +2,37 @@
 //!
 //! Where to look: `program` (starts it, tells it its job), `children` (its group, its end, what it leaves behind), `pipe`
 //! and `lines` (reading from it), `output` (its result, its log), `reports` (its descriptor 3, which [`Third`] makes),
-//! `content_type`, [`supervisor`] (what ends programs whose worker was killed). docs/handlers.md says what a user needs to
+//! `content_type`, `find` (where it lies), `failure` and `shortage` (it cannot be started), [`supervisor`] (what ends programs whose worker was killed). docs/handlers.md says what a user needs to
 //! know.
 
 mod children;
 mod content_type;
+mod failure;
 mod find;
 mod lines;
 mod output;
 mod pipe;
 mod program;
 mod reports;
+mod shortage;
 pub mod supervisor;
 mod third;
 
-use std::{env, ffi::OsString, io, path::PathBuf, process::ExitStatus, time::Duration};
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    io,
+    path::PathBuf,
+    process::ExitStatus,
+    time::{Duration, Instant},
+};
 
-use queue::JobResult;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family},
+    registry::Registry,
+};
+use queue::{JobId, JobResult};
 use rustix::process::Signal;
 pub use third::Third;
 use tokio::time::sleep;
@@ -28,6 +42,7 @@ use self::{
     children::{Children, Leader},
     output::TooLong,
     program::Program,
+    shortage::Shortage,
 };
 use super::{Context, Handler, Outcome, STOP_PATIENCE, StopReason};
 
@@ -36,9 +51,6 @@ const EX_TEMPFAIL: i32 = 75;
 
 /// When a job comes back whose program said so.
 const TEMPFAIL_PAUSE: Duration = Duration::from_secs(5);
-
-/// When a job comes back whose program could not be started: the machine is short of something.
-const START_PAUSE: Duration = Duration::from_secs(5);
 
 /// Runs a program for each job.
 ///
@@ -50,9 +62,28 @@ pub struct Command {
     argv: Vec<OsString>,
     /// The variables that it does not get.
     hidden: Vec<OsString>,
+    stdin: StdinContent,
     kill_grace: Duration,
     max_result: usize,
     children: Children,
+    shortage: Shortage,
+    start_failures: Family<ReasonLabel, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+/// What a program reads on its standard input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "PascalCase")]
+pub enum StdinContent {
+    /// The job, as one line of JSON
+    #[default]
+    Job,
+    /// Nothing, for programs that take what they read for key presses or for data; the payload is in JOB_PAYLOAD
+    Empty,
 }
 
 /// Which program, and what it may.
@@ -60,6 +91,8 @@ pub struct Command {
 pub struct Settings {
     /// The program, looked up on the `PATH` unless it is a path, and its arguments.
     pub argv: Vec<OsString>,
+    /// What it reads on its standard input.
+    pub stdin: StdinContent,
     /// From SIGTERM to SIGKILL.
     pub kill_grace: Duration,
     /// The longest result, in bytes.
@@ -72,32 +105,75 @@ pub enum Error {
     /// There is no such program.
     #[error("there is no program {0:?} that may be run: give its path, or a name that is on the PATH")]
     NotFound(OsString),
+    /// A script cannot be run by what its first line says.
+    #[error(
+        "the script {} is for the interpreter {interpreter:?}, which is not there or may not be run: install it in the \
+         image, or correct the script's first line",
+        script.display()
+    )]
+    NoInterpreter {
+        /// The script.
+        script: PathBuf,
+        /// What its first line names.
+        interpreter: PathBuf,
+    },
     /// The operating system refuses what is needed to look after programs.
     #[error("cannot look after programs: {0}")]
     Io(#[from] io::Error),
+}
+
+impl Settings {
+    /// Whether the program is there.
+    ///
+    /// # Errors
+    /// If it is not, or its interpreter.
+    pub fn check(&self) -> Result<(), Error> {
+        find::find(self.name()).map(|_| ())
+    }
+
+    fn name(&self) -> &OsStr {
+        self.argv.first().map(OsString::as_os_str).unwrap_or_default()
+    }
 }
 
 impl Command {
     /// Makes one. Needs a tokio runtime; at most one in a process.
     ///
     /// # Errors
-    /// If there is no such program.
+    /// As [`Settings::check`], and if the operating system refuses what is needed.
     pub fn new(settings: Settings, third: Third) -> Result<Self, Error> {
+        let path = find::find(settings.name())?;
         let Settings {
             argv,
+            stdin,
             kill_grace,
             max_result,
         } = settings;
-        let name = argv.first().cloned().unwrap_or_default();
-        let path = find::find(&name).ok_or(Error::NotFound(name))?;
         Ok(Self {
             path,
             argv,
+            stdin,
             hidden: program::hidden(env::vars_os().map(|(name, _)| name)),
             kill_grace,
             max_result,
             children: Children::look_after(third)?,
+            shortage: Shortage::new(),
+            start_failures: Family::default(),
         })
+    }
+
+    /// What becomes of a job whose program cannot be started.
+    fn not_started(&self, job: &JobId, error: &io::Error) -> Outcome {
+        let is_shortage = failure::is_shortage(error);
+        let reason = if is_shortage { "shortage" } else { "program" };
+        self.start_failures.get_or_create(&ReasonLabel { reason }).inc();
+        if is_shortage && self.shortage.put_off(job, error, Instant::now()) {
+            tracing::warn!(%job, %error, "the program cannot be started; the job waits");
+            return Outcome::Later {
+                after: shortage::PAUSE,
+            };
+        }
+        Outcome::failed(failure::reason(&self.path, error))
     }
 
     async fn run(&self, program: Program, context: &Context) -> Outcome {
@@ -170,13 +246,25 @@ impl Command {
 impl Handler for Command {
     async fn handle(&self, context: Context) -> Outcome {
         match Program::start(self, &context) {
-            Ok(program) => self.run(program, &context).await,
-            Err(error) if error.kind() == io::ErrorKind::ArgumentListTooLong => Outcome::failed(error),
-            Err(error) => {
-                tracing::warn!(job = %context.job.id, %error, "the program cannot be started; the job waits");
-                Outcome::Later { after: START_PAUSE }
+            Ok(program) => {
+                self.shortage.started(&context.job.id);
+                self.run(program, &context).await
             }
+            Err(error) => self.not_started(&context.job.id, &error),
         }
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "worker_program_start_failures",
+            "Programs that could not be started: for a shortage of memory, processes or open files, or for what is wrong \
+             with the program",
+            self.start_failures.clone(),
+        );
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.shortage.warnings.check()()
     }
 
     fn stop_patience(&self) -> Duration {

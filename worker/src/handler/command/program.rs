@@ -4,13 +4,14 @@ use std::{
     ffi::{OsStr, OsString},
     io::{self, Write},
     os::unix::process::CommandExt,
-    process,
+    process::{self, Stdio},
 };
 
+use queue::Payload;
 use tokio::net::unix::pipe::Sender;
 use tokio_util::sync::CancellationToken;
 
-use super::{Command, children::Leader, pipe::Pipe};
+use super::{Command, StdinContent, children::Leader, pipe::Pipe};
 use crate::handler::{Context, message::message};
 
 /// What a new pipe takes at least without its other end being read: a page.
@@ -20,6 +21,8 @@ const PIPE_TAKES: usize = 4096;
 /// The longest text that is put into the environment, in bytes: the kernel takes 128 KiB, name and all.
 /// <https://man7.org/linux/man-pages/man2/execve.2.html>, `MAX_ARG_STRLEN`
 const LONGEST_VARIABLE: usize = 120 * 1024;
+
+const _: () = assert!(Payload::MAX_BYTES <= LONGEST_VARIABLE);
 
 /// Variables of this prefix configure the worker, its password among them, and are not the program's.
 const OURS: &str = "WORKERPOOL_";
@@ -47,12 +50,10 @@ impl Program {
     /// Starts it.
     pub(super) fn start(command: &Command, context: &Context) -> io::Result<Self> {
         let ended = CancellationToken::new();
-        let (their_stdin, stdin) = io::pipe()?;
+        let (their_stdin, stdin) = stdin(command.stdin, context)?;
         let (stdout, their_stdout) = io::pipe()?;
         let (stderr, their_stderr) = io::pipe()?;
         let (reports, their_reports) = io::pipe()?;
-        // Before it runs: what it is told first is there then, and short jobs need no more.
-        let stdin = Stdin::feed(stdin, message(context))?;
         let mut process = process::Command::new(&command.path);
         process
             .arg0(&command.argv[0])
@@ -64,7 +65,8 @@ impl Program {
         for name in &command.hidden {
             process.env_remove(name);
         }
-        for (name, value) in variables(context) {
+        let payload = payload(command.stdin, context);
+        for (name, value) in variables(context).into_iter().chain(payload) {
             if value.len() <= LONGEST_VARIABLE && !value.contains('\0') {
                 process.env(name, value);
             }
@@ -108,6 +110,25 @@ impl Stdin {
             }
         }
     }
+}
+
+/// The program's end, and what it is still to be told.
+fn stdin(content: StdinContent, context: &Context) -> io::Result<(Stdio, Option<Stdin>)> {
+    match content {
+        StdinContent::Empty => Ok((Stdio::null(), None)),
+        StdinContent::Job => {
+            let (theirs, ours) = io::pipe()?;
+            // Before it runs: what it is told first is there then, and short jobs need no more.
+            let rest = Stdin::feed(ours, message(context))?;
+            Ok((theirs.into(), rest))
+        }
+    }
+}
+
+/// The payload, if it is not on stdin. The longest one fits into a variable.
+fn payload(stdin: StdinContent, context: &Context) -> Option<(&'static str, String)> {
+    let payload = context.payload.as_ref().map(Payload::as_str)?;
+    (stdin == StdinContent::Empty).then(|| ("JOB_PAYLOAD", payload.to_owned()))
 }
 
 fn variables(context: &Context) -> [(&'static str, String); 5] {
