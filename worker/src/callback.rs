@@ -1,25 +1,32 @@
 //! Where a program beside this one says how far a job is.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Path, State},
+    extract::{DefaultBodyLimit, FromRequest, Path, Request, State},
     http::StatusCode,
     routing::post,
 };
 use queue::JobId;
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use crate::{held::Held, reports::Reports};
 
 /// A message of a KiB, and what is around it.
 const MAX_BODY: usize = 8 * 1024;
 
+/// How long the body may take to arrive. Probes share the listener and its connections.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// What is to be known of jobs to take in their progress: where those of each queue are held.
 #[derive(Clone, Debug)]
-struct Callback(Arc<[(Held, Reports)]>);
+struct Callback {
+    queues: Arc<[(Held, Reports)]>,
+    body_timeout: Duration,
+}
 
 #[derive(Debug, Deserialize)]
 struct Report {
@@ -30,17 +37,34 @@ struct Report {
 
 /// `POST /jobs/{id}/progress`, for the jobs that are held now, of whichever queue.
 pub(crate) fn routes(queues: impl IntoIterator<Item = (Held, Reports)>) -> Router {
+    routes_with(queues, BODY_TIMEOUT)
+}
+
+fn routes_with(queues: impl IntoIterator<Item = (Held, Reports)>, body_timeout: Duration) -> Router {
+    let callback = Callback {
+        queues: queues.into_iter().collect(),
+        body_timeout,
+    };
     Router::new()
         .route("/jobs/{id}/progress", post(report))
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .with_state(Callback(queues.into_iter().collect()))
+        .with_state(callback)
 }
 
 async fn report(
-    State(Callback(queues)): State<Callback>,
+    State(callback): State<Callback>,
     Path(id): Path<String>,
-    body: Bytes,
+    request: Request,
 ) -> Result<StatusCode, (StatusCode, String)> {
+    let Callback { queues, body_timeout } = callback;
+    let body = match timeout(body_timeout, Bytes::from_request(request, &())).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(rejection)) => return Err((rejection.status(), rejection.body_text())),
+        Err(_) => {
+            let problem = format!("the body did not arrive within {body_timeout:?}\n");
+            return Err((StatusCode::REQUEST_TIMEOUT, problem));
+        }
+    };
     let report = parse(&body).map_err(|problem| (StatusCode::BAD_REQUEST, problem))?;
     let job = JobId::new(id.as_str());
     let holder = job.and_then(|job| {
@@ -75,10 +99,10 @@ fn parse(body: &[u8]) -> Result<Report, String> {
 
 #[cfg(test)]
 mod tests {
-    use axum::{
-        body::{Body, to_bytes},
-        http::Request,
-    };
+    use std::convert::Infallible;
+
+    use axum::body::{Body, to_bytes};
+    use futures::stream;
     use tower::ServiceExt;
 
     use super::*;
@@ -130,5 +154,15 @@ mod tests {
         );
         let long = format!(r#"{{"message": "{}"}}"#, "x".repeat(MAX_BODY));
         assert_eq!(post(&held, "a", &long).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    }
+
+    #[tokio::test]
+    async fn body_that_does_not_arrive_is_not_waited_for() {
+        let request = Request::post("/jobs/a/progress")
+            .body(Body::from_stream(stream::pending::<Result<Bytes, Infallible>>()))
+            .unwrap();
+        let app = routes_with([], Duration::from_millis(1));
+        let response = app.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
     }
 }

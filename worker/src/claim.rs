@@ -78,6 +78,8 @@ impl Call {
 fn took_nothing(error: &Error) -> bool {
     match error {
         Error::WrongType(_) | Error::Denied(_) | Error::Malformed { .. } => true,
+        // Of a cluster, each node has some of the queues.
+        Error::Redirected { .. } | Error::CrossSlot | Error::SlotUnavailable(_) => true,
         // Another script runs, perhaps the earlier try.
         Error::Unexpected(text) => !text.starts_with("BUSY"),
         _ => false,

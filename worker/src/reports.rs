@@ -153,11 +153,13 @@ mod tests {
 
     #[test]
     fn progress_is_posted_to_this_machine_under_the_jobs_id() {
-        let reports = Reports::default();
         let (id, _) = job();
-        assert_eq!(reports.url(&id), None);
-        reports.listen_on("0.0.0.0:8080".parse().unwrap());
-        let url = reports.url(&id).unwrap();
-        assert_eq!(url, "http://127.0.0.1:8080/jobs/a%2Fb%201/progress");
+        for any in ["0.0.0.0:8080", "[::]:8080"] {
+            let reports = Reports::default();
+            assert_eq!(reports.url(&id), None);
+            reports.listen_on(any.parse().unwrap());
+            let url = reports.url(&id).unwrap();
+            assert_eq!(url, "http://127.0.0.1:8080/jobs/a%2Fb%201/progress");
+        }
     }
 }
