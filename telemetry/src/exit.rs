@@ -4,10 +4,10 @@ use std::{
     process::{ExitCode, Termination},
 };
 
-/// What clap exits with for flags that it refuses.
+/// The exit code of clap for flags that it refuses.
 const REFUSED: u8 = 2;
 
-/// For `main` of a program whose settings cannot work: one line on standard error says why, and the exit code is clap's.
+/// Ends the `main` of a program whose settings cannot work: one line on standard error says why, and the exit code is clap's.
 ///
 /// Returned from `main`, an `anyhow::Error` would be shown by its `Debug`, with a stack backtrace in it.
 pub fn refused(error: impl Display) -> ExitCode {
@@ -15,7 +15,7 @@ pub fn refused(error: impl Display) -> ExitCode {
     REFUSED.into()
 }
 
-/// For `main` of a program that has run, or could not: one line on standard error says why it failed.
+/// Ends the `main` of a program that has run, or could not: one line on standard error says why it failed.
 pub fn ended<T: Termination>(result: Result<T, impl Display>) -> ExitCode {
     match result {
         Ok(done) => done.report(),
@@ -27,11 +27,11 @@ pub fn ended<T: Termination>(result: Result<T, impl Display>) -> ExitCode {
 }
 
 fn report(error: &impl Display) {
-    // Who does not read it has the exit code.
+    // A closed standard error leaves the exit code.
     let _ = writeln!(io::stderr(), "{}", line(error));
 }
 
-/// With the causes, which `anyhow` shows in this format.
+/// The error and its causes, which `anyhow` shows in this format.
 fn line(error: &impl Display) -> String {
     let text = format!("{error:#}");
     let lines: Vec<_> = text.lines().map(str::trim).collect();

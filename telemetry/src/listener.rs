@@ -64,7 +64,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// What the operating system says, and what to do about it.
+/// The operating system's reason, and advice.
 fn reason(error: &io::Error) -> String {
     let (kind, advice) = match error.kind() {
         io::ErrorKind::AddrInUse => (

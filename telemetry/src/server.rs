@@ -46,7 +46,7 @@ pub struct Limits {
     /// too, so it also closes those. Above the idle timeout of whatever keeps connections to here, which is 60 s
     /// for most load balancers: only then it is always the client that closes.
     pub head_timeout: Duration,
-    /// How long a client may leave unread what is sent to it. One that reads, however slowly, is not cut.
+    /// Time in which a client may read nothing of its answer. A client that reads, however slowly, is not cut off.
     pub write_timeout: Duration,
     /// How long new connections are still taken once shutdown was asked for. Kubernetes sends SIGTERM while its
     /// nodes still send connections here; closing the listener at once would refuse those.

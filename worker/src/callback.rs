@@ -18,7 +18,7 @@ use crate::{held::Held, reports::Reports};
 /// A message of a KiB, and what is around it.
 const MAX_BODY: usize = 8 * 1024;
 
-/// How long the body may take to arrive. Probes share the listener and its connections.
+/// Time for a body to arrive. Probes share the listener and its connections.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is to be known of jobs to take in their progress: where those of each queue are held.

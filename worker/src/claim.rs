@@ -70,15 +70,15 @@ impl Call {
     }
 }
 
-/// Whether Redis refused a claim for what is wrong with this one queue: its keys, or the rights on them. Slots that waited for
-/// such a claim would be lost to the other queues for as long as nobody repairs that. Jobs of an earlier try whose answer was
-/// lost come back when their leases end.
+/// True if Redis refused a claim for this one queue: for its keys, or the rights on them. Slots that waited for such a claim
+/// would be lost to the other queues until somebody repairs that. Jobs of an earlier try whose answer was lost come back when
+/// their leases end.
 ///
 /// Every other error concerns the whole server, on which no queue can claim now. An earlier try may have been carried out.
 fn took_nothing(error: &Error) -> bool {
     match error {
         Error::WrongType(_) | Error::Denied(_) | Error::Malformed { .. } => true,
-        // Of a cluster, each node has some of the queues.
+        // Each node of a cluster has some of the queues.
         Error::Redirected { .. } | Error::CrossSlot | Error::SlotUnavailable(_) => true,
         // Another script runs, perhaps the earlier try.
         Error::Unexpected(text) => !text.starts_with("BUSY"),
@@ -204,8 +204,8 @@ impl<H: Handler> Claimer<H> {
     /// `None` never happens while there are slots.
     async fn room(&self, call: &mut Call, woken: bool) -> Option<Room<'_>> {
         if let Some(Unanswered { jobs, kept }) = call.unanswered.take() {
-            // What it was given, if it was carried out, must find its slots. Those that it would have freed, if this
-            // is the only queue, are free when their endings are told alone.
+            // Jobs that it may have taken must find their slots. The slots of jobs that it would have ended, if this is
+            // the only queue, are free when their endings are told alone.
             let lacking = jobs.saturating_sub(kept.num_permits());
             let mut slots = self.slots.wait_for(lacking).await?;
             slots.merge(kept);

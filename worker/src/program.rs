@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Handler, Metrics, Worker, config::Config, progress};
 
-/// Where the user chooses the address of the endpoints.
+/// Names of the setting that chooses the endpoints' address.
 const TELEMETRY_SETTING: &str = "WORKERPOOL_TELEMETRY_ADDRESS; of a WorkerPool: spec.worker.telemetryPort";
 
 /// Works until SIGTERM or SIGINT, and then ends in order: see [`Worker::run`]. To be called once in a process,

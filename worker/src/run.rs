@@ -128,7 +128,7 @@ impl<H: Handler> Worker<H> {
         self.risks.clone()
     }
 
-    /// What its handler warns of.
+    /// The handler's warnings, for `/readyz`.
     pub fn handler_warnings(&self) -> impl Fn() -> Vec<String> + Send + Sync + use<H> {
         let handler = Arc::clone(&self.handler);
         move || handler.warnings()

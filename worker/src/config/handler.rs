@@ -31,7 +31,7 @@ pub struct HandlerArgs {
     #[arg(long, env = "WORKERPOOL_COMMAND", value_name = "JSON", value_parser = json_argv)]
     command: Option<Argv>,
 
-    /// What the program reads on stdin (handler command)
+    /// Standard input of the program (handler command)
     #[arg(
         long,
         env = "WORKERPOOL_COMMAND_STDIN",

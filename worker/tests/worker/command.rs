@@ -92,7 +92,7 @@ fn program_may_read_a_long_stdin_or_leave_it() {
 #[test]
 fn program_that_reads_stdin_finds_it_empty_if_that_is_set() {
     let (redis, view) = redis();
-    // It takes what it reads for keys, as ffmpeg does: a `q` ends it before its work is done.
+    // The program takes its input for keys, as ffmpeg does: a `q` ends it before its work is done.
     let script = r#"case "$(cat)" in *q*) exit 0;; esac; printf '%s' "$JOB_END|${JOB_PAYLOAD-none}""#;
     let payload = "{\"n\": 1.10}";
     for (stdin, results) in [
@@ -305,7 +305,7 @@ fn program_that_gets_its_work_done_on_sigterm_has_done_it() {
     assert_eq!(view.result(&id).unwrap().1, b"done\n");
 }
 
-/// What a worker says that does not start, and its exit code. It is one line, even for who wants backtraces.
+/// The error of a worker that does not start, and its exit code. One line, even if backtraces are wanted.
 fn refusal(command: &mut Command) -> (String, i32) {
     let mut worker = command
         .env("WORKERPOOL_REDIS_ADDRESS", "127.0.0.1:1")
@@ -333,8 +333,8 @@ impl Executable {
         file
     }
 
-    /// As a whole, and written by another process: a file that is open for writing in this one may be so in a child of another
-    /// test too, and cannot be run then.
+    /// Replaces the file as a whole, by another process: a file that is open for writing in this one may be so in a child of
+    /// another test too, and cannot be run then.
     fn replace(&self, content: impl AsRef<[u8]>, mode: u32) {
         let (data, new) = (self.0.with_extension("data"), self.0.with_extension("new"));
         fs::write(&data, content).unwrap();

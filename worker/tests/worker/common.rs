@@ -158,7 +158,7 @@ impl Worker {
         find(&self.log, |line| line["call"] == call);
     }
 
-    /// How often a call to Redis has failed by now.
+    /// The number of failures of a call to Redis so far.
     pub(crate) fn failed_calls(&self, call: &str) -> usize {
         let log = self.log.lock().unwrap();
         log.iter().filter(|line| line["call"] == call).count()

@@ -63,7 +63,7 @@ fn many_reports_are_few_calls() {
     assert!(calls < 300, "{calls} calls for 1,000 reports");
 }
 
-/// What reports need and the ends of unwatched jobs do not: the key of the changed ones, and the right to read its size.
+/// Reports need the key of changed jobs and the right to read its size; outcomes of unwatched jobs do not.
 #[test]
 fn progress_that_redis_refuses_does_not_delay_outcomes() {
     let (redis, view) = redis();

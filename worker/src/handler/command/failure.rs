@@ -1,10 +1,10 @@
-//! What it means that a program could not be started.
+//! Errors of starting a program: shortages of the machine, and everything else.
 
 use std::{io, path::Path};
 
 use rustix::io::Errno;
 
-/// Whether the machine is short of memory, processes or file descriptors, which it may have later. Everything else is wrong
+/// True if the machine is short of memory, processes or file descriptors, which it may have later. Everything else is wrong
 /// with the program or its job, and will be wrong the next time.
 pub(super) fn is_shortage(error: &io::Error) -> bool {
     matches!(
@@ -13,7 +13,7 @@ pub(super) fn is_shortage(error: &io::Error) -> bool {
     )
 }
 
-/// What the operating system says, and what to do about it.
+/// The operating system's reason, and advice.
 pub(super) fn reason(program: &Path, error: &io::Error) -> String {
     let advice = match Errno::from_io_error(error) {
         Some(Errno::NOENT) if program.exists() => {

@@ -11,11 +11,11 @@ use rustix::fs::{Access, access};
 
 use super::Error;
 
-/// How much of a file the kernel reads to find out what runs it.
+/// Bytes of a file that the kernel reads to find its interpreter.
 /// <https://man7.org/linux/man-pages/man2/execve.2.html>, `BINPRM_BUF_SIZE`
 const FIRST_LINE: u64 = 256;
 
-/// Where the program lies: its path if it is one, else the first of its name on the `PATH`. The interpreter of a script is
+/// The path of the program: its own if it has one, else the first of its name on the `PATH`. A script's interpreter must be
 /// there too.
 pub(super) fn find(program: &OsStr) -> Result<PathBuf, Error> {
     let path = locate(program).ok_or_else(|| Error::NotFound(program.to_owned()))?;
@@ -39,13 +39,13 @@ fn locate(program: &OsStr) -> Option<PathBuf> {
         .find(|path| is_executable(path))
 }
 
-/// Whether this user may run it, and its file system lets anybody.
+/// True if this user may run the file, and its file system lets programs run.
 fn is_executable(path: &Path) -> bool {
     path.is_file() && access(path, Access::EXEC_OK).is_ok()
 }
 
-/// What runs a script; `None` for what is none, or cannot be read. What else there may be (binaries, foreign ones that the
-/// kernel knows a runner for) shows when it is started.
+/// The interpreter of a script; `None` for a file that is no script, or cannot be read. Binaries are not judged: the kernel may
+/// have a runner even for foreign ones (binfmt_misc).
 fn interpreter(path: &Path) -> Option<PathBuf> {
     let mut begin = Vec::new();
     let file = File::open(path).ok()?;

@@ -2,8 +2,8 @@
 //!
 //! Where to look: `program` (starts it, tells it its job), `children` (its group, its end, what it leaves behind), `pipe`
 //! and `lines` (reading from it), `output` (its result, its log), `reports` (its descriptor 3, which [`Third`] makes),
-//! `content_type`, `find` (where it lies), `failure` and `shortage` (it cannot be started), [`supervisor`] (what ends programs whose worker was killed). docs/handlers.md says what a user needs to
-//! know.
+//! `content_type`, `find` (where it lies), `failure` and `shortage` (it cannot be started), [`supervisor`] (what ends programs
+//! whose worker was killed). docs/handlers.md says what a user needs to know.
 
 mod children;
 mod content_type;
@@ -75,7 +75,7 @@ struct ReasonLabel {
     reason: &'static str,
 }
 
-/// What a program reads on its standard input.
+/// Standard input of a program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 #[value(rename_all = "PascalCase")]
 pub enum StdinContent {
@@ -91,7 +91,7 @@ pub enum StdinContent {
 pub struct Settings {
     /// The program, looked up on the `PATH` unless it is a path, and its arguments.
     pub argv: Vec<OsString>,
-    /// What it reads on its standard input.
+    /// The program's standard input.
     pub stdin: StdinContent,
     /// From SIGTERM to SIGKILL.
     pub kill_grace: Duration,
@@ -114,7 +114,7 @@ pub enum Error {
     NoInterpreter {
         /// The script.
         script: PathBuf,
-        /// What its first line names.
+        /// The interpreter in its first line.
         interpreter: PathBuf,
     },
     /// The operating system refuses what is needed to look after programs.
@@ -123,7 +123,7 @@ pub enum Error {
 }
 
 impl Settings {
-    /// Whether the program is there.
+    /// Looks for the program and its interpreter.
     ///
     /// # Errors
     /// If it is not, or its interpreter.
@@ -162,7 +162,7 @@ impl Command {
         })
     }
 
-    /// What becomes of a job whose program cannot be started.
+    /// The outcome of a job whose program cannot be started.
     fn not_started(&self, job: &JobId, error: &io::Error) -> Outcome {
         let is_shortage = failure::is_shortage(error);
         let reason = if is_shortage { "shortage" } else { "program" };

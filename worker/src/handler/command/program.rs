@@ -112,7 +112,7 @@ impl Stdin {
     }
 }
 
-/// The program's end, and what it is still to be told.
+/// The program's end of its standard input, and ours if the job does not fit into the pipe.
 fn stdin(content: StdinContent, context: &Context) -> io::Result<(Stdio, Option<Stdin>)> {
     match content {
         StdinContent::Empty => Ok((Stdio::null(), None)),
@@ -125,7 +125,7 @@ fn stdin(content: StdinContent, context: &Context) -> io::Result<(Stdio, Option<
     }
 }
 
-/// The payload, if it is not on stdin. The longest one fits into a variable.
+/// The variable with the payload, which is not on stdin. The longest payload fits.
 fn payload(stdin: StdinContent, context: &Context) -> Option<(&'static str, String)> {
     let payload = context.payload.as_ref().map(Payload::as_str)?;
     (stdin == StdinContent::Empty).then(|| ("JOB_PAYLOAD", payload.to_owned()))

@@ -10,16 +10,16 @@ use std::{
 use queue::JobId;
 use telemetry::Warnings;
 
-/// When a job comes back that was put off.
+/// Pause of a job that is put off.
 pub(super) const PAUSE: Duration = Duration::from_secs(5);
 
-/// How often one attempt is put off before it has failed: for a minute.
+/// Limit of one attempt, a minute in all; then it has failed.
 const MAX_PUT_OFF: u32 = 12;
 
-/// When to forget a job that another worker seems to have.
+/// Time after which another worker seems to have a job.
 const FORGET_AFTER: Duration = Duration::from_secs(600);
 
-/// What the machine is short of, as far as this worker's last start of a program showed it.
+/// Shortage of the machine, as this worker's last start of a program showed it.
 #[derive(Debug)]
 pub(super) struct Shortage {
     state: Mutex<State>,
@@ -29,7 +29,7 @@ pub(super) struct Shortage {
 #[derive(Debug, Default)]
 struct State {
     is_short: bool,
-    /// How often each job was put off since its last attempt, and when it was last.
+    /// By job: number of times since its last attempt, and the last time.
     jobs: HashMap<JobId, (u32, Instant)>,
 }
 
@@ -41,7 +41,7 @@ impl Shortage {
         }
     }
 
-    /// The program of a job could not be started for lack of something. Whether the job may be put off.
+    /// Records a failed start. Returns whether the job may be put off once more.
     pub(super) fn put_off(&self, job: &JobId, error: &io::Error, now: Instant) -> bool {
         let mut state = self.state();
         state.is_short = true;
@@ -58,7 +58,7 @@ impl Shortage {
         may
     }
 
-    /// A program was started.
+    /// Records a start, which ends the shortage.
     pub(super) fn started(&self, job: &JobId) {
         let mut state = self.state();
         if std::mem::take(&mut state.is_short) {

@@ -26,9 +26,9 @@ use super::{Context, Handler, Outcome, message::message};
 /// How long a connection to the service may take to be there.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 
-/// When the kernel probes a connection on which nothing comes, and how often without an answer until the connection has broken:
-/// half a minute in all. A job may take any time all the same, for the kernel of a machine that is there answers the probes,
-/// whatever the service does. What was sent and not acknowledged is bounded by the kernel itself, at a quarter of an hour.
+/// TCP keep-alive: the kernel probes a silent connection at this interval, and gives it up after so many probes without an
+/// answer, half a minute in all. A job may take any time all the same: the kernel of a machine that is there answers, whatever
+/// the service does. Bytes that were sent and not acknowledged are bounded by the kernel, at a quarter of an hour.
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 const MAX_PROBES: u32 = 2;
 
