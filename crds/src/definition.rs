@@ -19,9 +19,9 @@ pub fn job() -> CustomResourceDefinition {
     tidied(Job::crd())
 }
 
-/// It differs from what the types say by themselves in two points. No field is nullable: a null is then the same as an absent
-/// field, as in the built-in kinds, and no rule has to think of it. And descriptions are not broken where the source is:
-/// `kubectl explain` breaks them itself.
+/// The definition differs from what the types say by themselves in three points. No field is nullable: a null is then the same
+/// as an absent field, as in the built-in kinds, and no rule has to think of it. Descriptions are not broken where the source is:
+/// `kubectl explain` breaks them itself. And no field of a list's item has a default, as [`remove_defaults`] explains.
 fn tidied(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut definition.spec.versions {
         if let Some(schema) = version
@@ -45,9 +45,28 @@ fn tidy(schema: &mut JSONSchemaProps) {
         .for_each(tidy);
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
         tidy(items);
+        remove_defaults(items);
     }
     if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
         tidy(values);
+    }
+}
+
+/// Removes the defaults of a list's items. A client-side apply of a custom resource replaces each list as a whole: a default that
+/// the API server wrote into an item is missing from the user's file, so every apply would change the object, and a GitOps tool
+/// would show drift for ever. Readers apply these defaults instead: serde in the types, `has()` in the rules.
+fn remove_defaults(schema: &mut JSONSchemaProps) {
+    schema.default = None;
+    schema
+        .properties
+        .iter_mut()
+        .flat_map(|properties| properties.values_mut())
+        .for_each(remove_defaults);
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        remove_defaults(items);
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+        remove_defaults(values);
     }
 }
 

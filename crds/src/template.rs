@@ -5,13 +5,13 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
 /// Lists of a pod that merge by key, as in Kubernetes' own schema; the Rust types have lost these markers. Without them a
-/// server-side apply would own a list as a whole.
-const MAPS: [(&str, &[&str]); 12] = [
+/// server-side apply would own a list as a whole. `ports` is not among them: one of its keys, `protocol`, is optional, and a key
+/// needs a default then, which no list item may have (see `definition`).
+const MAPS: [(&str, &[&str]); 11] = [
     ("containers", &["name"]),
     ("initContainers", &["name"]),
     ("ephemeralContainers", &["name"]),
     ("env", &["name"]),
-    ("ports", &["containerPort", "protocol"]),
     ("volumes", &["name"]),
     ("volumeMounts", &["mountPath"]),
     ("volumeDevices", &["devicePath"]),
@@ -78,10 +78,6 @@ fn mark_map(list: &mut Value, keys: &[&str]) {
     }
     list["x-kubernetes-list-type"] = json!("map");
     list["x-kubernetes-list-map-keys"] = json!(keys);
-    // A key must be required or have a default; this one is defaulted by Kubernetes itself.
-    if keys.contains(&"protocol") {
-        list["items"]["properties"]["protocol"]["default"] = json!("TCP");
-    }
 }
 
 /// A template may say nothing of containers: the stock worker is added.

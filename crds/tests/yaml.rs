@@ -99,3 +99,55 @@ fn no_description_is_broken_where_the_source_is() {
     let replicas = "whatever the queue says; `kubectl scale` sets it. Absent: follow the queue. It skips bounds, windows and policies";
     assert!(definition.contains(replicas));
 }
+
+/// A client-side apply replaces each list as a whole, so a default that the API server wrote into an item would be a change each time.
+#[test]
+fn list_items_have_no_defaults() {
+    for definition in definitions() {
+        let definition = serde_json::to_value(definition).expect("JSON");
+        let mut found = Vec::new();
+        item_defaults(&definition, "", false, &mut found);
+        assert!(found.is_empty(), "{found:?}");
+    }
+}
+
+/// Collects the paths of defaults of fields of list items.
+fn item_defaults(schema: &Value, path: &str, in_list: bool, found: &mut Vec<String>) {
+    match schema {
+        Value::Object(fields) => {
+            // Below `properties` it is the name of a field.
+            let has_default = fields.contains_key("default") && !path.ends_with("/properties");
+            if in_list && has_default {
+                found.push(path.to_owned());
+            }
+            for (name, value) in fields {
+                item_defaults(
+                    value,
+                    &format!("{path}/{name}"),
+                    in_list || name == "items",
+                    found,
+                );
+            }
+        }
+        Value::Array(values) => {
+            for (index, value) in values.iter().enumerate() {
+                item_defaults(value, &format!("{path}/{index}"), in_list, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn items_without_their_defaults_mean_same_as_items_with_them() {
+    let spec = |json: &str| serde_json::from_str::<WorkerPoolSpec>(json).expect("a spec");
+    let without = spec(
+        r#"{"queues": [{"name": "a", "source": {"waiting": [{"key": "k"}]}}],
+            "scaling": {"schedules": [{"name": "s", "start": "0 8 * * *", "end": "0 9 * * *"}]}}"#,
+    );
+    let with = spec(
+        r#"{"queues": [{"name": "a", "weight": 1, "source": {"db": 0, "waiting": [{"type": "List", "key": "k"}]}}],
+            "scaling": {"schedules": [{"name": "s", "start": "0 8 * * *", "end": "0 9 * * *", "timeZone": "UTC"}]}}"#,
+    );
+    assert_eq!(without, with);
+}

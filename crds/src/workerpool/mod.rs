@@ -122,12 +122,12 @@ use worker::WorkerSpec;
         "fieldPath": ".queues",
     },
     {
-        "rule": "!has(self.redis.cluster) || self.queues.all(q, has(q.source) && q.source.db == 0)",
+        "rule": "!has(self.redis.cluster) || self.queues.all(q, has(q.source) && (!has(q.source.db) || q.source.db == 0))",
         "message": "a queue in a Redis Cluster needs a source, with db 0: one of workerpool's own is kept in two databases, and by scripts over keys of many slots",
         "fieldPath": ".queues",
     },
     {
-        "rule": "!has(self.scaling.targetWaitSeconds) || (self.queues.size() <= 1 && self.queues.all(q, !has(q.source) && q.weight == 1))",
+        "rule": "!has(self.scaling.targetWaitSeconds) || (self.queues.size() <= 1 && self.queues.all(q, !has(q.source) && (!has(q.weight) || q.weight == 1)))",
         "message": "targetWaitSeconds needs one queue, without source and weight: how long a job takes is known of such a queue alone; use jobsPerReplica",
         "fieldPath": ".scaling.targetWaitSeconds",
     },

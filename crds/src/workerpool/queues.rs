@@ -18,8 +18,8 @@ pub struct QueueSpec {
     )]
     pub name: String,
 
-    /// As how many jobs one job of this queue counts, where jobsPerReplica is asked.
-    #[serde(default = "default_weight")]
+    /// As how many jobs one job of this queue counts, where jobsPerReplica is asked. 1 unless given.
+    #[serde(default = "default_weight", skip_serializing_if = "is_default_weight")]
     #[schemars(range(min = 1, max = 100))]
     pub weight: i32,
 
@@ -46,7 +46,7 @@ impl QueueSpec {
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceSpec {
-    /// The database that holds the keys.
+    /// The database that holds the keys. 0 unless given.
     #[serde(default)]
     #[schemars(range(min = 0, max = 9999))]
     pub db: i32,
@@ -75,12 +75,12 @@ pub struct SourceSpec {
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "!has(self.consumerGroup) || self.type == 'Stream'",
+    "rule": "!has(self.consumerGroup) || (has(self.type) && self.type == 'Stream')",
     "message": "consumerGroup goes with type Stream",
     "fieldPath": ".consumerGroup",
 }]))]
 pub struct SourceKey {
-    /// What the key is. A key of another type is an error, not an empty queue.
+    /// What the key is; `List` unless given. A key of another type is an error, not an empty queue.
     #[serde(rename = "type", default)]
     pub kind: SourceType,
     /// Its name in Redis.
@@ -111,6 +111,11 @@ pub enum SourceType {
 
 fn default_weight() -> i32 {
     1
+}
+
+/// The default of `spec.queues` is stored as a user would write it.
+fn is_default_weight(weight: &i32) -> bool {
+    *weight == default_weight()
 }
 
 /// The original's queue.

@@ -139,7 +139,7 @@ pub struct Schedule {
     /// When it closes, as five fields of cron.
     #[schemars(schema_with = "cron")]
     pub end: String,
-    /// Where `start` and `end` are read off the clock, by its name in the IANA database.
+    /// Where `start` and `end` are read off the clock, by its name in the IANA database. `UTC` unless given.
     #[serde(default = "default_time_zone")]
     #[schemars(length(min = 1, max = 63))]
     pub time_zone: String,

@@ -124,17 +124,19 @@ pub struct QueueStatus {
 
 /// What one of several queues last said.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
 pub struct NamedQueueStatus {
     /// Its name in the spec.
     #[schemars(length(max = 63))]
     pub name: String,
     /// Jobs in line.
+    #[serde(default)]
     pub waiting: i64,
     /// Jobs that a worker holds.
+    #[serde(default)]
     pub running: i64,
     /// Why it cannot be read; the numbers are the last that could.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub error: Option<String>,
 }

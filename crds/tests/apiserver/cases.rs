@@ -92,6 +92,10 @@ pub(crate) fn cases() -> Vec<Case> {
             {type: SortedSet, key: 'bull:mails:prioritized'}], running: [{key: 'bull:mails:active'}]}}, {name: events, source: {db: 9, \
             waiting: [{type: Stream, key: events, consumerGroup: mailers}, {type: Set, key: s}, {type: Hash, key: h}]}}, {name: own}], \
             scaling: {combine: Max}, scaleTargetRef: {name: other}}", Accepted),
+        new("a wait in a queue of the usual weight, said aloud", "{queues: [{name: a, weight: 1}], scaling: {targetWaitSeconds: 5}}", Accepted),
+        new("a wait in a queue of the usual weight", "{queues: [{name: a}], scaling: {targetWaitSeconds: 5}}", Accepted),
+        new("database 0 of a cluster, said aloud", "{redis: {cluster: {addresses: [c]}}, scaleTargetRef: {name: d}, \
+            queues: [{name: mails, source: {db: 0, waiting: [{key: k}]}}]}", Accepted),
         new("no template, said aloud, and a target", "{template: null, scaleTargetRef: {name: other}}", Accepted),
         named("a name of 52 characters", "n234567890123456789012345678901234567890123456789012", Accepted),
 
@@ -163,6 +167,10 @@ pub(crate) fn cases() -> Vec<Case> {
         new("a key of no known type", "{queues: [{name: a, source: {waiting: [{key: k, type: String}]}}], scaleTargetRef: {name: t}}",
             Invalid("\n* spec.queues[0].source.waiting[0].type: Unsupported value: \"String\": supported values: \"List\", \"Stream\", \"SortedSet\", \"Set\", \"Hash\"\n\
                 * <nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation")),
+        new("a consumer group of a list, said aloud", "{queues: [{name: a, source: {waiting: [{type: List, key: k, consumerGroup: g}]}}], scaleTargetRef: {name: t}}",
+            Invalid("spec.queues[0].source.waiting[0].consumerGroup: Invalid value: consumerGroup goes with type Stream")),
+        new("a time to wait in a queue of some weight", "{queues: [{name: a, weight: 2}], scaling: {targetWaitSeconds: 5}}",
+            Invalid("spec.scaling.targetWaitSeconds: Invalid value: targetWaitSeconds needs one queue, without source and weight: how long a job takes is known of such a queue alone; use jobsPerReplica")),
         new("a consumer group of a list", "{queues: [{name: a, source: {waiting: [{key: k, consumerGroup: g}]}}], scaleTargetRef: {name: t}}",
             Invalid("spec.queues[0].source.waiting[0].consumerGroup: Invalid value: consumerGroup goes with type Stream")),
         new("a consumer group where jobs run", "{queues: [{name: a, source: {waiting: [{key: k}], running: [{type: Stream, key: s, consumerGroup: g}]}}], scaleTargetRef: {name: t}}",

@@ -5,6 +5,7 @@
 
 #![allow(clippy::expect_used, clippy::panic)]
 
+mod applied;
 mod cases;
 mod jobs;
 mod kubectl;
