@@ -28,6 +28,7 @@ pub(crate) fn schema(generator: &mut SchemaGenerator) -> Schema {
     prune(&mut schema);
     mark_maps(&mut schema);
     containers_are_optional(&mut schema);
+    refuse_part_of(&mut schema);
     if let Value::Object(object) = &mut schema {
         object.insert(
             "description".to_owned(),
@@ -84,6 +85,16 @@ fn mark_map(list: &mut Value, keys: &[&str]) {
 fn containers_are_optional(schema: &mut Value) {
     if let Some(Value::Array(required)) = schema.pointer_mut("/properties/spec/required") {
         required.retain(|name| name != "containers");
+    }
+}
+
+/// The Services of workerpool's API and Redis select by this label, beside a name that the user's own pods may have.
+fn refuse_part_of(schema: &mut Value) {
+    if let Some(labels) = schema.pointer_mut("/properties/metadata/properties/labels") {
+        labels["x-kubernetes-validations"] = json!([{
+            "rule": "!('app.kubernetes.io/part-of' in self) || self['app.kubernetes.io/part-of'] != 'workerpool'",
+            "message": "the label app.kubernetes.io/part-of: workerpool is for the parts of workerpool itself, whose Services select it: give it another value",
+        }]);
     }
 }
 

@@ -6,7 +6,10 @@ use std::fmt;
 use crds::conditions;
 use kube::api::ApiResource;
 
-use crate::targets::{Kind, TargetKey};
+use crate::{
+    source::CREDENTIALS_LABEL,
+    targets::{Kind, TargetKey},
+};
 
 /// ClusterRoles with this label are added to the operator's rights.
 const AGGREGATED: &str = "workerpool.dev/aggregate-to-operator";
@@ -55,13 +58,20 @@ pub enum Refusal {
     /// The Secret is not there.
     SecretMissing(String),
     /// The Secret lacks the label by which its owner allows its use.
-    SecretNotLabelled(String),
+    SecretNotLabelled {
+        /// Its namespace, which is the pool's.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
     /// The Secret lacks a key.
     SecretIncomplete {
         /// Its name.
         name: String,
         /// The key that is missing, or is no text.
-        key: &'static str,
+        key: String,
+        /// The field of the pool's spec that names the key.
+        field: &'static str,
     },
     /// A schedule never opens or closes as it is written.
     Schedule {
@@ -99,7 +109,7 @@ impl Refusal {
             Self::TargetMissing(_) => "TargetNotFound",
             Self::DeploymentNotOurs(_) => "DeploymentNotOurs",
             Self::SecretMissing(_) => "SecretNotFound",
-            Self::SecretNotLabelled(_) => "SecretNotLabelled",
+            Self::SecretNotLabelled { .. } => "SecretNotLabelled",
             Self::SecretIncomplete { .. } => "SecretIncomplete",
             Self::Schedule { .. } => "InvalidSchedule",
             Self::Settings(_) => "InvalidSettings",
@@ -113,7 +123,7 @@ impl Refusal {
             Self::TargetMissing(_) | Self::TargetForbidden { .. } | Self::TargetUnseen(_) => {
                 conditions::READY
             }
-            Self::SecretMissing(_) | Self::SecretNotLabelled(_) | Self::SecretIncomplete { .. } => {
+            Self::SecretMissing(_) | Self::SecretNotLabelled { .. } | Self::SecretIncomplete { .. } => {
                 conditions::QUEUE_READABLE
             }
             _ => conditions::ACCEPTED,
@@ -159,12 +169,16 @@ impl fmt::Display for Refusal {
                 "a Deployment {name} exists that is not this pool's; rename one of them, or use scaleTargetRef"
             ),
             Self::SecretMissing(name) => write!(f, "there is no Secret {name}"),
-            Self::SecretNotLabelled(name) => write!(
+            Self::SecretNotLabelled { namespace, name } => write!(
                 f,
-                "the Secret {name} lacks the label {}: \"true\"",
-                crate::source::CREDENTIALS_LABEL
+                "the Secret {name} may not be sent to the pool's Redis: who may create a pool could else have any Secret of the \
+                 namespace sent to any address. Who may change the Secret allows it by `kubectl label secret {name} -n \
+                 {namespace} {CREDENTIALS_LABEL}=true`"
             ),
-            Self::SecretIncomplete { name, key } => write!(f, "the Secret {name} has no usable {key}"),
+            Self::SecretIncomplete { name, key, field } => write!(
+                f,
+                "the Secret {name} has no usable key {key}; spec.redis.{field} can name another"
+            ),
             Self::Schedule { name, why } => write!(f, "the schedule {name}: {why}"),
             Self::Settings(what) => f.write_str(what),
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crds::{
     WorkerPool, WorkerPoolSpec,
     queues::{QueueSpec, SourceKey, SourceSpec, SourceType},
-    redis::SecretRef,
+    redis::{CredentialsSecretRef, TlsSecretRef},
 };
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{Api, Client, ResourceExt};
@@ -131,9 +131,7 @@ fn foreign_key(key: &SourceKey) -> ForeignKey {
 #[must_use]
 pub fn needs_secrets(pool: &WorkerPool) -> bool {
     let names = Names::of(pool);
-    [names.login, names.sentinel_login, names.tls]
-        .iter()
-        .any(Option::is_some)
+    names.login.is_some() || names.sentinel_login.is_some() || names.tls.is_some()
 }
 
 /// The server, with what its Secrets say.
@@ -147,18 +145,18 @@ pub async fn server(pool: &WorkerPool, client: &Client) -> Result<Result<Server,
         tls,
     } = Names::of(pool);
     let secrets = Secrets {
-        login: find(pool, client, login).await?,
-        sentinel_login: find(pool, client, sentinel_login).await?,
-        tls: find(pool, client, tls).await?,
+        login: find(pool, client, login, |login| &login.name).await?,
+        sentinel_login: find(pool, client, sentinel_login, |login| &login.name).await?,
+        tls: find(pool, client, tls, |tls| &tls.name).await?,
     };
     Ok(build_server(pool, secrets))
 }
 
 /// The Secrets that a pool names.
 struct Names<'a> {
-    login: Option<&'a SecretRef>,
-    sentinel_login: Option<&'a SecretRef>,
-    tls: Option<&'a SecretRef>,
+    login: Option<&'a CredentialsSecretRef>,
+    sentinel_login: Option<&'a CredentialsSecretRef>,
+    tls: Option<&'a TlsSecretRef>,
 }
 
 impl<'a> Names<'a> {
@@ -176,99 +174,141 @@ impl<'a> Names<'a> {
 /// What lies under the names.
 #[derive(Default)]
 struct Secrets<'a> {
-    login: Option<Found<'a>>,
-    sentinel_login: Option<Found<'a>>,
-    tls: Option<Found<'a>>,
+    login: Option<Found<'a, CredentialsSecretRef>>,
+    sentinel_login: Option<Found<'a, CredentialsSecretRef>>,
+    tls: Option<Found<'a, TlsSecretRef>>,
 }
 
 /// A Secret that is named; `None` in the place of one that is not there.
-type Found<'a> = (&'a SecretRef, Option<Secret>);
+type Found<'a, R> = (&'a R, Option<Secret>);
 
-async fn find<'a>(
+async fn find<'a, R>(
     pool: &WorkerPool,
     client: &Client,
-    name: Option<&'a SecretRef>,
-) -> Result<Option<Found<'a>>, Error> {
-    let Some(name) = name else { return Ok(None) };
+    reference: Option<&'a R>,
+    name: fn(&R) -> &str,
+) -> Result<Option<Found<'a, R>>, Error> {
+    let Some(reference) = reference else {
+        return Ok(None);
+    };
     let namespace = pool.namespace().ok_or(Error::Incomplete("namespace"))?;
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
-    let secret = error::call("read a Secret", secrets.get_opt(&name.name)).await?;
-    Ok(Some((name, secret)))
+    let secret = error::call("read a Secret", secrets.get_opt(name(reference))).await?;
+    Ok(Some((reference, secret)))
 }
 
 fn build_server(pool: &WorkerPool, secrets: Secrets<'_>) -> Result<Server, Refusal> {
     let mut server = place(pool)?;
-    if let Some(found) = secrets.login {
-        (server.username, server.password) = login(found)?;
+    if let Some((reference, secret)) = secrets.login {
+        let entries = Entries::of(pool, &reference.name, secret)?;
+        (server.username, server.password) = login(reference, &entries, FIELDS_OF_LOGIN)?;
     }
-    if let (Some(sentinel), Some(found)) = (&mut server.sentinel, secrets.sentinel_login) {
-        (sentinel.username, sentinel.password) = login(found)?;
+    if let (Some(sentinel), Some((reference, secret))) = (&mut server.sentinel, secrets.sentinel_login) {
+        let entries = Entries::of(pool, &reference.name, secret)?;
+        (sentinel.username, sentinel.password) = login(reference, &entries, FIELDS_OF_SENTINEL_LOGIN)?;
     }
     if pool.spec.redis.tls.is_some() {
         server.tls = Some(match secrets.tls {
-            Some(found) => certificates(found)?,
+            Some((reference, secret)) => {
+                certificates(reference, &Entries::of(pool, &reference.name, secret)?)?
+            }
             None => Tls::default(),
         });
     }
     Ok(server)
 }
 
-/// The user, if there is one, and the password.
-fn login((name, secret): Found<'_>) -> Result<(Option<String>, Option<queue::Secret>), Refusal> {
-    let data = usable(name, secret)?;
-    let password = text(name, &data, "password")?.ok_or_else(|| Refusal::SecretIncomplete {
-        name: name.name.clone(),
-        key: "password",
-    })?;
-    Ok((text(name, &data, "username")?, Some(queue::Secret::new(password))))
+/// The fields below `spec.redis` that name the keys of a login: of its user, and of its password.
+type LoginFields = [&'static str; 2];
+const FIELDS_OF_LOGIN: LoginFields = [
+    "credentialsSecretRef.usernameKey",
+    "credentialsSecretRef.passwordKey",
+];
+const FIELDS_OF_SENTINEL_LOGIN: LoginFields = [
+    "sentinel.credentialsSecretRef.usernameKey",
+    "sentinel.credentialsSecretRef.passwordKey",
+];
+
+/// The user, if there is one, and the password; without the line end of a file that a Secret was made from, as the worker reads
+/// them.
+fn login(
+    reference: &CredentialsSecretRef,
+    entries: &Entries<'_>,
+    [user, password]: LoginFields,
+) -> Result<(Option<String>, Option<queue::Secret>), Refusal> {
+    let usual = CredentialsSecretRef::named(&reference.name);
+    let password = entries.required(&reference.password_key, password)?;
+    let user = entries.unless_usual(&reference.username_key, &usual.username_key, user)?;
+    let line = |text: String| text.trim_end_matches(['\r', '\n']).to_owned();
+    Ok((user.map(line), Some(queue::Secret::new(line(password)))))
 }
 
-fn certificates((name, secret): Found<'_>) -> Result<Tls, Refusal> {
-    let data = usable(name, secret)?;
-    Ok(Tls {
-        ca: text(name, &data, "ca.crt")?,
-        identity: identity(name, &data)?,
-    })
-}
-
-fn identity(name: &SecretRef, data: &BTreeMap<String, ByteString>) -> Result<Option<TlsIdentity>, Refusal> {
-    let incomplete = |key| Refusal::SecretIncomplete {
-        name: name.name.clone(),
-        key,
-    };
-    match (text(name, data, "tls.crt")?, text(name, data, "tls.key")?) {
-        (Some(certificate), Some(key)) => Ok(Some(TlsIdentity {
+fn certificates(reference: &TlsSecretRef, entries: &Entries<'_>) -> Result<Tls, Refusal> {
+    let usual = TlsSecretRef::named(&reference.name);
+    let [certificate, key] = ["tls.secretRef.certKey", "tls.secretRef.keyKey"];
+    let ca = entries.unless_usual(&reference.ca_key, &usual.ca_key, "tls.secretRef.caKey")?;
+    let shown = entries.unless_usual(&reference.cert_key, &usual.cert_key, certificate)?;
+    let private = entries.unless_usual(&reference.key_key, &usual.key_key, key)?;
+    let identity = match (shown, private) {
+        (Some(certificate), Some(key)) => Some(TlsIdentity {
             certificate,
             key: queue::Secret::new(key),
-        })),
-        (None, None) => Ok(None),
-        (Some(_), None) => Err(incomplete("tls.key")),
-        (None, Some(_)) => Err(incomplete("tls.crt")),
-    }
-}
-
-fn usable(name: &SecretRef, secret: Option<Secret>) -> Result<BTreeMap<String, ByteString>, Refusal> {
-    let secret = secret.ok_or_else(|| Refusal::SecretMissing(name.name.clone()))?;
-    if secret.labels().get(CREDENTIALS_LABEL).map(String::as_str) != Some("true") {
-        return Err(Refusal::SecretNotLabelled(name.name.clone()));
-    }
-    Ok(secret.data.unwrap_or_default())
-}
-
-/// One entry of a Secret; an empty one counts as absent.
-fn text(
-    name: &SecretRef,
-    data: &BTreeMap<String, ByteString>,
-    key: &'static str,
-) -> Result<Option<String>, Refusal> {
-    let Some(bytes) = data.get(key).filter(|bytes| !bytes.0.is_empty()) else {
-        return Ok(None);
+        }),
+        (None, None) => None,
+        (Some(_), None) => return Err(entries.lack(&reference.key_key, key)),
+        (None, Some(_)) => return Err(entries.lack(&reference.cert_key, certificate)),
     };
-    let text = String::from_utf8(bytes.0.clone()).map_err(|_| Refusal::SecretIncomplete {
-        name: name.name.clone(),
-        key,
-    })?;
-    Ok(Some(text))
+    Ok(Tls { ca, identity })
+}
+
+/// The entries of a Secret that its owner lets the operator use.
+struct Entries<'a> {
+    name: &'a str,
+    data: BTreeMap<String, ByteString>,
+}
+
+impl<'a> Entries<'a> {
+    fn of(pool: &WorkerPool, name: &'a str, secret: Option<Secret>) -> Result<Self, Refusal> {
+        let secret = secret.ok_or_else(|| Refusal::SecretMissing(name.to_owned()))?;
+        if secret.labels().get(CREDENTIALS_LABEL).map(String::as_str) != Some("true") {
+            return Err(Refusal::SecretNotLabelled {
+                namespace: pool.namespace().unwrap_or_default(),
+                name: name.to_owned(),
+            });
+        }
+        let data = secret.data.unwrap_or_default();
+        Ok(Self { name, data })
+    }
+
+    /// `field` names the key, for whoever reads the refusal.
+    fn required(&self, key: &str, field: &'static str) -> Result<String, Refusal> {
+        self.text(key, field)?.ok_or_else(|| self.lack(key, field))
+    }
+
+    /// A Secret may lack an entry under its usual key. A key that somebody wrote down is meant.
+    fn unless_usual(&self, key: &str, usual: &str, field: &'static str) -> Result<Option<String>, Refusal> {
+        if key == usual {
+            self.text(key, field)
+        } else {
+            self.required(key, field).map(Some)
+        }
+    }
+
+    /// An empty entry counts as absent.
+    fn text(&self, key: &str, field: &'static str) -> Result<Option<String>, Refusal> {
+        let bytes = self.data.get(key).filter(|bytes| !bytes.0.is_empty());
+        bytes
+            .map(|bytes| String::from_utf8(bytes.0.clone()).map_err(|_| self.lack(key, field)))
+            .transpose()
+    }
+
+    fn lack(&self, key: &str, field: &'static str) -> Refusal {
+        Refusal::SecretIncomplete {
+            name: self.name.to_owned(),
+            key: key.to_owned(),
+            field,
+        }
+    }
 }
 
 fn database(number: i32) -> Result<u32, Refusal> {
@@ -299,13 +339,11 @@ mod tests {
         serde_json::from_value(json!({"metadata": {"name": "auth", "labels": labels}, "data": data})).unwrap()
     }
 
-    fn auth() -> SecretRef {
-        SecretRef {
-            name: "auth".to_owned(),
-        }
+    fn auth() -> CredentialsSecretRef {
+        CredentialsSecretRef::named("auth")
     }
 
-    fn with_login(name: &SecretRef, secret: Option<Secret>) -> Secrets<'_> {
+    fn with_login(name: &CredentialsSecretRef, secret: Option<Secret>) -> Secrets<'_> {
         Secrets {
             login: Some((name, secret)),
             ..Secrets::default()
@@ -388,7 +426,10 @@ mod tests {
         let secret = secret(json!({}), json!({"password": "c2VjcmV0"}));
         assert_eq!(
             build_server(&pool, with_login(&name, Some(secret))),
-            Err(Refusal::SecretNotLabelled("auth".to_owned()))
+            Err(Refusal::SecretNotLabelled {
+                namespace: "team".to_owned(),
+                name: "auth".to_owned(),
+            })
         );
         assert_eq!(
             build_server(&pool, with_login(&name, None)),
@@ -413,8 +454,85 @@ mod tests {
             build_server(&pool(json!({})), with_login(&name, Some(incomplete))),
             Err(Refusal::SecretIncomplete {
                 name: "auth".to_owned(),
-                key: "password"
+                key: "password".to_owned(),
+                field: "credentialsSecretRef.passwordKey",
             })
         );
+    }
+
+    #[test]
+    fn refusal_of_unlabelled_secret_has_command_that_allows_it() {
+        let name = auth();
+        let secret = secret(json!({}), json!({"password": "c2VjcmV0"}));
+        let refusal = build_server(&pool(json!({})), with_login(&name, Some(secret))).unwrap_err();
+        let command = "`kubectl label secret auth -n team workerpool.dev/redis-credentials=true`";
+        assert!(refusal.to_string().contains(command), "{refusal}");
+    }
+
+    #[test]
+    fn line_end_of_secret_is_no_part_of_login() {
+        let name = auth();
+        let labels = json!({CREDENTIALS_LABEL: "true"});
+        // "me\n" and "secret\r\n".
+        let found = secret(labels, json!({"username": "bWUK", "password": "c2VjcmV0DQo="}));
+        let server = build_server(&pool(json!({})), with_login(&name, Some(found))).unwrap();
+        assert_eq!(server.username.as_deref(), Some("me"));
+        assert_eq!(server.password.unwrap().reveal(), "secret");
+    }
+
+    #[test]
+    fn login_is_read_under_keys_that_pool_names() {
+        let name = CredentialsSecretRef {
+            password_key: "redis-password".to_owned(),
+            ..auth()
+        };
+        let chart = secret(
+            json!({CREDENTIALS_LABEL: "true"}),
+            json!({"redis-password": "c2VjcmV0"}),
+        );
+        let build = |name: &CredentialsSecretRef| {
+            build_server(&pool(json!({})), with_login(name, Some(chart.clone())))
+        };
+        let server = build(&name).unwrap();
+        assert_eq!(server.username, None);
+        assert_eq!(server.password.unwrap().reveal(), "secret");
+
+        let usual = build(&auth()).unwrap_err();
+        assert_eq!(
+            usual.to_string(),
+            "the Secret auth has no usable key password; spec.redis.credentialsSecretRef.passwordKey can name another"
+        );
+        // A key that is named must be there, though a login needs no user.
+        let user = CredentialsSecretRef {
+            username_key: "redis-user".to_owned(),
+            ..name
+        };
+        assert!(matches!(build(&user), Err(Refusal::SecretIncomplete { key, .. }) if key == "redis-user"));
+    }
+
+    #[test]
+    fn certificates_are_read_under_keys_that_pool_names() {
+        let pool = pool(json!({"tls": {}}));
+        let name = TlsSecretRef {
+            ca_key: "root.pem".to_owned(),
+            ..TlsSecretRef::named("auth")
+        };
+        let labels = json!({CREDENTIALS_LABEL: "true"});
+        let build = |data: serde_json::Value| {
+            let tls = Some((&name, Some(secret(labels.clone(), data))));
+            build_server(
+                &pool,
+                Secrets {
+                    tls,
+                    ..Secrets::default()
+                },
+            )
+        };
+        let tls = build(json!({"root.pem": "cGVt"})).unwrap().tls.unwrap();
+        assert_eq!(tls.ca.as_deref(), Some("pem"));
+        assert!(matches!(
+            build(json!({"ca.crt": "cGVt"})),
+            Err(Refusal::SecretIncomplete { key, field: "tls.secretRef.caKey", .. }) if key == "root.pem"
+        ));
     }
 }

@@ -7,10 +7,17 @@ use serde::{Deserialize, Serialize};
 /// name.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "has(self.command) != has(self.http)",
-    "message": "handler must have exactly one of command and http",
-}]))]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "has(self.command) != has(self.http)",
+        "message": "handler must have exactly one of command and http",
+    },
+    {
+        "rule": "!has(self.stdin) || has(self.command)",
+        "message": "stdin goes with command: a service is sent its job in the body of a request",
+        "fieldPath": ".stdin",
+    },
+]))]
 pub struct Handler {
     /// A program that is run for each job: the program and its arguments, as given, no shell in between. It is found in the
     /// image of the template's container `worker`, which stays as it is.
@@ -32,9 +39,24 @@ pub struct Handler {
     )]
     pub command: Option<Vec<String>>,
 
+    /// What the command reads on standard input. `Job` (default): the job as one line of JSON. `Empty`: nothing, for programs that
+    /// take what they read there as key presses or commands, as ffmpeg, ssh and psql do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdin: Option<Stdin>,
+
     /// A service that is sent each job, as a rule one of the template's other containers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpHandler>,
+}
+
+/// What a command reads on standard input.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+pub enum Stdin {
+    /// The job as one line of JSON.
+    #[default]
+    Job,
+    /// Nothing: end of file at once.
+    Empty,
 }
 
 /// Where the service is.

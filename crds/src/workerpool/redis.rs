@@ -1,6 +1,6 @@
 //! Where the queue is.
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// Each of a list is a host or host:port.
@@ -39,10 +39,10 @@ pub struct RedisSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<RedisCluster>,
 
-    /// A Secret of the pool's namespace with the keys `username` (optional) and `password`. It must bear the label
-    /// `workerpool.dev/redis-credentials: "true"`.
+    /// A Secret of the pool's namespace with the login: a password, and a user if there is one. Whoever may change the Secret must
+    /// allow its use by the label `workerpool.dev/redis-credentials: "true"`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub credentials_secret_ref: Option<SecretRef>,
+    pub credentials_secret_ref: Option<CredentialsSecretRef>,
 
     /// Speak TLS. Absent: plain text.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -117,7 +117,7 @@ pub struct RedisSentinel {
 
     /// A Secret like that of the server, with the login to the sentinels themselves. Absent: they ask for none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub credentials_secret_ref: Option<SecretRef>,
+    pub credentials_secret_ref: Option<CredentialsSecretRef>,
 }
 
 /// Redis Cluster: several masters, each with some of the keys.
@@ -144,17 +144,111 @@ pub struct RedisCluster {
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct RedisTls {
-    /// A Secret of the pool's namespace with the keys `ca.crt` (the authority to trust), and `tls.crt` and `tls.key` (a
-    /// client certificate), each optional. It must bear the label `workerpool.dev/redis-credentials: "true"`.
+    /// A Secret of the pool's namespace with an authority to trust, a client certificate, or both. Whoever may change the Secret
+    /// must allow its use by the label `workerpool.dev/redis-credentials: "true"`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub secret_ref: Option<SecretRef>,
+    pub secret_ref: Option<TlsSecretRef>,
 }
 
-/// A Secret of the pool's namespace.
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, Hash, JsonSchema)]
+/// A Secret with a login.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct SecretRef {
-    /// Its name.
+pub struct CredentialsSecretRef {
+    /// The name of the Secret.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
+
+    /// The key of the Secret that holds the ACL user. The Secret may lack `username`, and then there is none.
+    #[serde(default = "default_username_key")]
+    #[schemars(schema_with = "secret_key")]
+    pub username_key: String,
+
+    /// The key of the Secret that holds the password.
+    #[serde(default = "default_password_key")]
+    #[schemars(schema_with = "secret_key")]
+    pub password_key: String,
+}
+
+impl CredentialsSecretRef {
+    /// The Secret of this name, with the usual keys.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            username_key: default_username_key(),
+            password_key: default_password_key(),
+        }
+    }
+}
+
+/// A Secret with certificates.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TlsSecretRef {
+    /// The name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+
+    /// The key of the Secret that holds the authorities to trust, as PEM. The Secret may lack `ca.crt`: then the public ones are
+    /// trusted.
+    #[serde(default = "default_ca_key")]
+    #[schemars(schema_with = "secret_key")]
+    pub ca_key: String,
+
+    /// The key of the Secret that holds the client certificate, as PEM. The Secret may lack `tls.crt` together with `tls.key`: then
+    /// no certificate is shown.
+    #[serde(default = "default_cert_key")]
+    #[schemars(schema_with = "secret_key")]
+    pub cert_key: String,
+
+    /// The key of the Secret that holds the client certificate's private key, as PEM.
+    #[serde(default = "default_key_key")]
+    #[schemars(schema_with = "secret_key")]
+    pub key_key: String,
+}
+
+impl TlsSecretRef {
+    /// The Secret of this name, with the usual keys.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            ca_key: default_ca_key(),
+            cert_key: default_cert_key(),
+            key_key: default_key_key(),
+        }
+    }
+}
+
+fn default_username_key() -> String {
+    "username".to_owned()
+}
+
+fn default_password_key() -> String {
+    "password".to_owned()
+}
+
+fn default_ca_key() -> String {
+    "ca.crt".to_owned()
+}
+
+fn default_cert_key() -> String {
+    "tls.crt".to_owned()
+}
+
+fn default_key_key() -> String {
+    "tls.key".to_owned()
+}
+
+/// A key as a Secret may have it; it is also the name of a file. <https://kubernetes.io/docs/concepts/configuration/secret/>
+fn secret_key(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 253,
+        "x-kubernetes-validations": [{
+            "rule": "self.matches('^[A-Za-z0-9._-]+$') && !self.startsWith('..') && self != '.'",
+            "message": "a key of a Secret has only letters, digits, '.', '_' and '-'",
+        }],
+    })
 }

@@ -55,6 +55,12 @@ pub struct WorkerSpec {
     #[schemars(range(min = 0, max = 315_360_000))]
     pub dead_retention_seconds: i32,
 
+    /// The TCP port on which the stock worker serves its probes and metrics; its container's port and probes follow. Absent:
+    /// 8080. For pods in which another container has that port: the containers of a pod share their ports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65_535))]
+    pub telemetry_port: Option<i32>,
+
     /// Put back a job that a program other than ours took and lost, as far as Redis shows that its worker has gone. It may
     /// then run twice. Such jobs are counted either way.
     pub recover_foreign_jobs: bool,
@@ -74,6 +80,7 @@ impl Default for WorkerSpec {
             backoff: Backoff::default(),
             retention_seconds: 7 * 86_400,
             dead_retention_seconds: 90 * 86_400,
+            telemetry_port: None,
             recover_foreign_jobs: false,
         }
     }

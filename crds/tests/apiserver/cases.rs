@@ -79,6 +79,10 @@ pub(crate) fn cases() -> Vec<Case> {
             backoff: {baseSeconds: 5, capSeconds: 5}, retentionSeconds: 0, deadRetentionSeconds: 0, recoverForeignJobs: true}}", Accepted),
         new("a command", "{worker: {handler: {command: [python3, /app/resize.py, '']}, jobTimeoutSeconds: 60, maxResultBytes: 1048576, killGraceSeconds: 0}, \
             template: {spec: {containers: [{name: worker, image: 'python:3-slim'}]}}}", Accepted),
+        new("a command that reads no job", "{worker: {handler: {command: [ffmpeg], stdin: Empty}, telemetryPort: 65535}}", Accepted),
+        new("keys of Secrets", "{redis: {credentialsSecretRef: {name: redis, passwordKey: redis-password}, tls: {secretRef: {name: t, caKey: root.pem}}, \
+            sentinel: {masterName: m, addresses: [s], credentialsSecretRef: {name: s, usernameKey: user, passwordKey: sentinel_password}}}}", Accepted),
+        new("labels of one's own", "{template: {metadata: {labels: {app.kubernetes.io/name: thumbs, app.kubernetes.io/part-of: shop}}}}", Accepted),
         new("a service beside the worker", "{worker: {handler: {http: {url: 'http://localhost:8000/resize', readyUrl: 'http://[::1]:8000/healthz?deep=1'}}}, \
             template: {spec: {containers: [{name: service, image: 'model:1', command: [serve], args: [all]}, {name: worker, env: [{name: A, value: b}]}]}}}", Accepted),
         new("all of behavior", "{scaling: {behavior: {scaleUp: {stabilizationWindowSeconds: 5, selectPolicy: Min, policies: [\
@@ -227,6 +231,20 @@ pub(crate) fn cases() -> Vec<Case> {
             Invalid("spec.worker.handler: Invalid value: handler must have exactly one of command and http")),
         new("two handlers", "{worker: {handler: {command: [a], http: {url: 'http://localhost'}}}}",
             Invalid("spec.worker.handler: Invalid value: handler must have exactly one of command and http")),
+        new("a service without standard input", "{worker: {handler: {stdin: Empty, http: {url: 'http://localhost'}}}}",
+            Invalid("spec.worker.handler.stdin: Invalid value: stdin goes with command: a service is sent its job in the body of a request")),
+        new("another standard input", "{worker: {handler: {stdin: None, command: [a]}}}",
+            Invalid("\n* spec.worker.handler.stdin: Unsupported value: \"None\": supported values: \"Job\", \"Empty\"\n\
+                * <nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation")),
+        new("no port", "{worker: {telemetryPort: 0}}",
+            Invalid("spec.worker.telemetryPort: Invalid value: 0: spec.worker.telemetryPort in body should be greater than or equal to 1")),
+        new("a port that is none", "{worker: {telemetryPort: 65536}}",
+            Invalid("spec.worker.telemetryPort: Invalid value: 65536: spec.worker.telemetryPort in body should be less than or equal to 65535")),
+        new("a part of workerpool", "{template: {metadata: {labels: {app.kubernetes.io/part-of: workerpool}}}}",
+            Invalid("spec.template.metadata.labels: Invalid value: the label app.kubernetes.io/part-of: workerpool is for the parts of workerpool itself, \
+                whose Services select it: give it another value")),
+        new("a key that is a path", "{redis: {credentialsSecretRef: {name: a, passwordKey: ../password}}}",
+            Invalid("spec.redis.credentialsSecretRef.passwordKey: Invalid value: \"../password\": a key of a Secret has only letters, digits, '.', '_' and '-'")),
         new("a command without a program", "{worker: {handler: {command: ['', resize]}}}",
             Invalid("spec.worker.handler.command: Invalid value: command must begin with the name of a program")),
         new("a command of no words", "{worker: {handler: {command: []}}}",

@@ -59,7 +59,7 @@ mod tests {
             kill_grace_seconds: kill,
             handler: command.then(|| Handler {
                 command: Some(vec!["true".to_owned()]),
-                http: None,
+                ..Handler::default()
             }),
             ..WorkerSpec::default()
         }

@@ -1,6 +1,11 @@
 //! What the worker is told by its environment.
 
-use crds::{WorkerPool, handler::Handler, redis::SecretRef, worker::WorkerSpec};
+use crds::{
+    WorkerPool,
+    handler::Handler,
+    redis::{CredentialsSecretRef, TlsSecretRef},
+    worker::WorkerSpec,
+};
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, SecretKeySelector};
 use queue::{Address, Queue, Server, Tls};
 use serde_json::json;
@@ -37,7 +42,8 @@ pub(super) fn environment(pool: &WorkerPool, inputs: Inputs<'_>, ending: Ending)
         env.extend(login("WORKERPOOL_REDIS_SENTINEL", secret));
     }
     if let Some(tls) = &server.tls {
-        env.extend(encryption(tls));
+        let secret = redis.tls.as_ref().and_then(|tls| tls.secret_ref.as_ref());
+        env.extend(encryption(tls, secret));
     }
     env
 }
@@ -124,22 +130,33 @@ fn what_runs_them(handler: &Handler, ending: Ending) -> Vec<EnvVar> {
 }
 
 /// The login that a Secret holds, by reference: the password itself is in no Deployment.
-fn login(prefix: &str, secret: &SecretRef) -> [EnvVar; 2] {
+fn login(prefix: &str, secret: &CredentialsSecretRef) -> [EnvVar; 2] {
     [
-        secret_key(&format!("{prefix}_USERNAME"), secret, "username", true),
-        secret_key(&format!("{prefix}_PASSWORD"), secret, "password", false),
+        secret_key(
+            &format!("{prefix}_USERNAME"),
+            &secret.name,
+            &secret.username_key,
+            true,
+        ),
+        secret_key(
+            &format!("{prefix}_PASSWORD"),
+            &secret.name,
+            &secret.password_key,
+            false,
+        ),
     ]
 }
 
-fn encryption(tls: &Tls) -> Vec<EnvVar> {
-    let file = |name: &str| format!("{TLS_DIRECTORY}/{name}");
+fn encryption(tls: &Tls, secret: Option<&TlsSecretRef>) -> Vec<EnvVar> {
+    let file = |key: &String| format!("{TLS_DIRECTORY}/{key}");
     let mut env = vec![value("WORKERPOOL_REDIS_TLS", "true")];
+    let Some(secret) = secret else { return env };
     if tls.ca.is_some() {
-        env.push(value("WORKERPOOL_REDIS_CA_FILE", file("ca.crt")));
+        env.push(value("WORKERPOOL_REDIS_CA_FILE", file(&secret.ca_key)));
     }
     if tls.identity.is_some() {
-        env.push(value("WORKERPOOL_REDIS_CERT_FILE", file("tls.crt")));
-        env.push(value("WORKERPOOL_REDIS_KEY_FILE", file("tls.key")));
+        env.push(value("WORKERPOOL_REDIS_CERT_FILE", file(&secret.cert_key)));
+        env.push(value("WORKERPOOL_REDIS_KEY_FILE", file(&secret.key_key)));
     }
     env
 }
@@ -173,10 +190,10 @@ fn field(name: &str, path: &str) -> EnvVar {
     }
 }
 
-fn secret_key(name: &str, secret: &SecretRef, key: &str, optional: bool) -> EnvVar {
+fn secret_key(name: &str, secret: &str, key: &str, optional: bool) -> EnvVar {
     let source = EnvVarSource {
         secret_key_ref: Some(SecretKeySelector {
-            name: secret.name.clone(),
+            name: secret.to_owned(),
             key: key.to_owned(),
             optional: optional.then_some(true),
         }),

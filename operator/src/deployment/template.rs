@@ -1,6 +1,6 @@
 //! What is filled into the pool's template.
 
-use crds::{WorkerPool, redis::SecretRef};
+use crds::{WorkerPool, redis::TlsSecretRef};
 use k8s_openapi::{
     api::core::v1::{
         Container, ContainerPort, HTTPGetAction, PodSpec, PodTemplateSpec, Probe, SecretVolumeSource, Volume,
@@ -130,7 +130,7 @@ fn probe(path: &str) -> Probe {
     }
 }
 
-fn mount_tls(pod: &mut PodSpec, container: usize, secret: &SecretRef) {
+fn mount_tls(pod: &mut PodSpec, container: usize, secret: &TlsSecretRef) {
     pod.volumes.get_or_insert_default().push(Volume {
         name: TLS_VOLUME.to_owned(),
         secret: Some(SecretVolumeSource {
