@@ -18,7 +18,7 @@ use serde_json::json;
 use crate::{
     PoolRef,
     context::{Context, PoolState, Wanted, Written},
-    deployment::{Inputs, Plan, build_deployment, plan_deployment},
+    deployment::{Inputs, Plan, build_deployment, plan_deployment, selects_as},
     error::{self, Error},
     events::Event,
     observe::Observed,
@@ -138,10 +138,12 @@ fn wanted<'a>(
 ) -> &'a FullDeployment {
     let source = &observed.source;
     let generation = pool.metadata.generation;
-    let up_to_date = state
-        .wanted
-        .take()
-        .filter(|wanted| wanted.generation == generation && wanted.server == source.server);
+    let found = observed.deployment.as_deref();
+    let up_to_date = state.wanted.take().filter(|wanted| {
+        wanted.generation == generation
+            && wanted.server == source.server
+            && selects_as(&wanted.deployment, pool, found)
+    });
     let build = || Wanted {
         generation,
         server: source.server.clone(),
@@ -151,6 +153,7 @@ fn wanted<'a>(
                 image: &ctx.worker_image,
                 server: &source.server,
                 queues: &source.own().cloned().collect::<Vec<_>>(),
+                selector: found.map(|found| &found.spec.selector),
             },
         ),
     };

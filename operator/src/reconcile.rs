@@ -22,6 +22,7 @@ use crate::{
     bounds::{InForce, Schedules},
     context::{Context, PoolState},
     demand::{Demand, demand},
+    deployment::check_listener,
     error::{self, Error},
     events::{self, Event},
     metrics::PoolGauges,
@@ -143,6 +144,9 @@ async fn serve(
         Ok(observed) => observed,
         Err(refusal) => return refuse(pool, pool_ref, ctx, state, &refusal).await,
     };
+    if let Err(refusal) = check_listener(pool, &ctx.worker_image) {
+        return refuse(pool, pool_ref, ctx, state, &refusal).await;
+    }
     let wall_clock = Timestamp::now();
     let bounds = match bounds(pool, state, wall_clock) {
         Ok(bounds) => bounds,

@@ -2,7 +2,7 @@
 
 use crds::{
     WorkerPool,
-    handler::Handler,
+    handler::{Handler, Stdin},
     redis::{CredentialsSecretRef, TlsSecretRef},
     worker::WorkerSpec,
 };
@@ -10,13 +10,21 @@ use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, Secr
 use queue::{Address, Queue, Server, Tls};
 use serde_json::json;
 
-use super::{Inputs, ending::Ending};
-
-/// Where the files for TLS lie in the container.
-pub(super) const TLS_DIRECTORY: &str = "/var/run/workerpool/redis-tls";
+use super::{
+    Inputs,
+    ending::Ending,
+    listener,
+    program::Program,
+    secrets::{self, Folder},
+};
 
 /// The settings of `workerpool-worker`, and the original's two variables.
-pub(super) fn environment(pool: &WorkerPool, inputs: Inputs<'_>, ending: Ending) -> Vec<EnvVar> {
+pub(super) fn environment(
+    pool: &WorkerPool,
+    inputs: Inputs<'_>,
+    ending: Ending,
+    program: Program,
+) -> Vec<EnvVar> {
     let Inputs { server, queues, .. } = inputs;
     let mut env = where_redis_is(server);
     env.push(field("WORKER_IP", "status.podIP"));
@@ -32,14 +40,15 @@ pub(super) fn environment(pool: &WorkerPool, inputs: Inputs<'_>, ending: Ending)
     }
     let redis = &pool.spec.redis;
     if let Some(secret) = &redis.credentials_secret_ref {
-        env.extend(login("WORKERPOOL_REDIS", secret));
+        env.extend(login("WORKERPOOL_REDIS", secret, secrets::LOGIN, program));
     }
     if let Some(secret) = redis
         .sentinel
         .as_ref()
         .and_then(|sentinel| sentinel.credentials_secret_ref.as_ref())
     {
-        env.extend(login("WORKERPOOL_REDIS_SENTINEL", secret));
+        let folder = secrets::SENTINEL_LOGIN;
+        env.extend(login("WORKERPOOL_REDIS_SENTINEL", secret, folder, program));
     }
     if let Some(tls) = &server.tls {
         let secret = redis.tls.as_ref().and_then(|tls| tls.secret_ref.as_ref());
@@ -104,17 +113,24 @@ fn how_jobs_are_run(worker: &WorkerSpec) -> Vec<EnvVar> {
     if let Some(bytes) = worker.max_result_bytes {
         env.push(number("WORKERPOOL_RESULT_MAX_BYTES", bytes));
     }
+    if let Some(port) = worker.telemetry_port {
+        env.push(value(listener::ADDRESS, format!("[::]:{port}")));
+    }
     env
 }
 
 /// The handler: a command, or a service.
 fn what_runs_them(handler: &Handler, ending: Ending) -> Vec<EnvVar> {
     if let Some(command) = &handler.command {
-        return vec![
+        let mut env = vec![
             value("WORKERPOOL_HANDLER", "command"),
             verbatim("WORKERPOOL_COMMAND", &json!(command).to_string()),
             value("WORKERPOOL_KILL_GRACE_SECONDS", ending.kill.to_string()),
         ];
+        if handler.stdin == Some(Stdin::Empty) {
+            env.push(value("WORKERPOOL_COMMAND_STDIN", "Empty"));
+        }
+        return env;
     }
     let Some(http) = &handler.http else {
         return Vec::new();
@@ -129,26 +145,22 @@ fn what_runs_them(handler: &Handler, ending: Ending) -> Vec<EnvVar> {
     env
 }
 
-/// The login that a Secret holds, by reference: the password itself is in no Deployment.
-fn login(prefix: &str, secret: &CredentialsSecretRef) -> [EnvVar; 2] {
-    [
-        secret_key(
-            &format!("{prefix}_USERNAME"),
-            &secret.name,
-            &secret.username_key,
-            true,
-        ),
-        secret_key(
-            &format!("{prefix}_PASSWORD"),
-            &secret.name,
-            &secret.password_key,
-            false,
-        ),
-    ]
+/// The login that a Secret holds; the password itself is in no Deployment. Our worker reads it from files at each login, so that a
+/// password may be changed under it. Other programs know their environment alone, which stays what it was at a pod's start.
+fn login(prefix: &str, secret: &CredentialsSecretRef, folder: Folder, program: Program) -> [EnvVar; 2] {
+    let [username, password] = ["USERNAME", "PASSWORD"].map(|name| format!("{prefix}_{name}"));
+    if program == Program::Foreign {
+        return [
+            secret_key(&username, &secret.name, &secret.username_key, true),
+            secret_key(&password, &secret.name, &secret.password_key, false),
+        ];
+    }
+    [(username, &secret.username_key), (password, &secret.password_key)]
+        .map(|(name, key)| value(&format!("{name}_FILE"), folder.file(key)))
 }
 
 fn encryption(tls: &Tls, secret: Option<&TlsSecretRef>) -> Vec<EnvVar> {
-    let file = |key: &String| format!("{TLS_DIRECTORY}/{key}");
+    let file = |key: &String| secrets::TLS.file(key);
     let mut env = vec![value("WORKERPOOL_REDIS_TLS", "true")];
     let Some(secret) = secret else { return env };
     if tls.ca.is_some() {

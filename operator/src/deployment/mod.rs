@@ -1,18 +1,21 @@
 //! The Deployment of a pool that makes its own pods: the stock worker, or a template merged over it.
 //!
 //! `template` fills in what the pool's template leaves out, with `program` (which program the container `worker` runs, and
-//! how ours gets into somebody else's image), `environment` (what it is told), `ending` (how long a pod may take to end) and
-//! `restricted` (the security contexts).
+//! how ours gets into somebody else's image), `environment` (what it is told), `listener` (its port and probes), `secrets` (its
+//! files), `ending` (how long a pod may take to end), `restricted` (the security contexts) and `names` (what the template has
+//! taken). `labels` are those of the pods.
 
 mod ending;
 mod environment;
+mod labels;
+mod listener;
+mod names;
 mod program;
 mod restricted;
+mod secrets;
 mod template;
 #[cfg(test)]
 mod tests;
-
-use std::collections::BTreeMap;
 
 use crds::WorkerPool;
 use k8s_openapi::{
@@ -22,11 +25,12 @@ use k8s_openapi::{
 use kube::{Resource, ResourceExt};
 use queue::{Queue, Server};
 
-pub use self::ending::{GRACE_MAX, grace_seconds};
-use crate::{
-    scale_down::{LEAVING, STAYING},
-    targets::Workload,
+pub use self::{
+    ending::{GRACE_MAX, grace_seconds},
+    labels::labels_not_taken,
+    listener::check_listener,
 };
+use crate::targets::Workload;
 
 /// The hash of what was applied; as long as it is the same, nothing is applied again.
 pub const APPLIED: &str = "workerpool.dev/applied";
@@ -41,35 +45,33 @@ pub struct Inputs<'a> {
     pub server: &'a Server,
     /// Which queues there.
     pub queues: &'a [Queue],
+    /// The selector of the pool's Deployment, where that exists: it cannot change.
+    pub selector: Option<&'a LabelSelector>,
 }
 
 /// The Deployment, without a count, and with the hash of everything in it as annotation.
 #[must_use]
 pub fn build_deployment(pool: &WorkerPool, inputs: Inputs<'_>) -> Deployment {
     let name = pool.name_any();
-    let labels = labels(&name);
+    let selector = inputs
+        .selector
+        .cloned()
+        .unwrap_or_else(|| labels::selector(&name));
     let mut template = pool.spec.template.clone().unwrap_or_default();
     template::fill(&mut template, pool, inputs);
-    let pod_labels = template
-        .metadata
-        .get_or_insert_default()
-        .labels
-        .get_or_insert_default();
-    pod_labels.extend(labels.clone());
-    pod_labels.insert(LEAVING.to_owned(), STAYING.to_owned());
+    let metadata = template.metadata.get_or_insert_default();
+    let pod_labels = metadata.labels.take().unwrap_or_default();
+    metadata.labels = Some(labels::of_pods(&name, pod_labels, &selector));
     let mut deployment = Deployment {
         metadata: ObjectMeta {
             name: Some(name.clone()),
             namespace: pool.namespace(),
-            labels: Some(labels),
+            labels: Some(labels::defaults(&name)),
             owner_references: Some(owner(pool).into_iter().collect()),
             ..ObjectMeta::default()
         },
         spec: Some(DeploymentSpec {
-            selector: LabelSelector {
-                match_labels: Some(selector(&name)),
-                ..LabelSelector::default()
-            },
+            selector,
             template,
             ..DeploymentSpec::default()
         }),
@@ -78,6 +80,16 @@ pub fn build_deployment(pool: &WorkerPool, inputs: Inputs<'_>) -> Deployment {
     let hash = hash(&deployment);
     deployment.annotations_mut().insert(APPLIED.to_owned(), hash);
     deployment
+}
+
+/// Whether a Deployment was built for the selector of the one that exists, or, where there is none, for that of a new one.
+#[must_use]
+pub fn selects_as(built: &Deployment, pool: &WorkerPool, found: Option<&Workload>) -> bool {
+    let selector = built.spec.as_ref().map(|spec| &spec.selector);
+    match found {
+        Some(found) => selector == Some(&found.spec.selector),
+        None => selector == Some(&labels::selector(&pool.name_any())),
+    }
 }
 
 /// Whether the pods that the pool makes run another program than our worker. `image` is that of the stock worker.
@@ -113,25 +125,6 @@ fn owner(pool: &WorkerPool) -> Option<OwnerReference> {
         block_owner_deletion: None,
         ..pool.controller_owner_ref(&())?
     })
-}
-
-fn selector(name: &str) -> BTreeMap<String, String> {
-    BTreeMap::from([
-        (
-            "app.kubernetes.io/name".to_owned(),
-            "workerpool-worker".to_owned(),
-        ),
-        (POOL.to_owned(), name.to_owned()),
-    ])
-}
-
-fn labels(name: &str) -> BTreeMap<String, String> {
-    let mut labels = selector(name);
-    labels.insert(
-        "app.kubernetes.io/managed-by".to_owned(),
-        "workerpool-operator".to_owned(),
-    );
-    labels
 }
 
 /// FNV-1a (64 bits) of the JSON: stable over restarts and compilers, unlike the standard library's hasher.

@@ -10,15 +10,16 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity,
 };
 
-use super::restricted;
+use super::{
+    names::{free_name, is_mounted},
+    restricted,
+};
 
 /// Our worker in the operator's own image.
 pub(super) const STOCK: &str = "/workerpool-worker";
-/// Our worker, copied, in somebody else's.
-pub(super) const COPY: &str = "/workerpool/worker";
-/// The folder that holds the copy, and nothing else.
+/// The folder that holds a copy of our worker in somebody else's image, and nothing else.
 const FOLDER: &str = "/workerpool";
-/// Its volume, and the init container that fills it.
+/// The volume of that folder, and the init container that fills it.
 const NAME: &str = "workerpool-worker";
 /// The user of the operator's image.
 const USER: i64 = 65532;
@@ -50,31 +51,39 @@ impl Program {
     }
 }
 
-/// Has our worker copied from `image` into the pod, before anything else in it starts, and made the container's entry. Of the
-/// container's image nothing is asked, not even a shell or a writable root.
-pub(super) fn copy_into(pod: &mut PodSpec, container: usize, image: &str) {
-    pod.volumes.get_or_insert_default().push(volume());
+/// Has our worker copied from `image` into the pod, before anything else in it starts. Answers where the copy lies in the
+/// container, whose image needs nothing for it, not even a shell or a writable root. Names and folders of the template stay.
+pub(super) fn copy_into(pod: &mut PodSpec, container: usize, image: &str) -> String {
+    let volumes = pod.volumes.get_or_insert_default();
+    let mount = VolumeMount {
+        name: free_name(NAME, |name| volumes.iter().any(|volume| volume.name == name)),
+        mount_path: free_name(FOLDER, |path| is_mounted(&pod.containers[container], path)),
+        ..VolumeMount::default()
+    };
+    volumes.push(volume(&mount.name));
+    let copy = format!("{}/worker", mount.mount_path);
+    let copier = copier(pod, image, &copy, mount.clone());
+    pod.init_containers.get_or_insert_default().insert(0, copier);
+    let mounts = pod.containers[container].volume_mounts.get_or_insert_default();
+    mounts.push(VolumeMount {
+        read_only: Some(true),
+        ..mount
+    });
+    copy
+}
+
+fn copier(pod: &PodSpec, image: &str, copy: &str, mount: VolumeMount) -> Container {
+    // The user that the pod names for its containers.
     let user = pod
         .security_context
         .as_ref()
         .and_then(|context| context.run_as_user);
-    pod.init_containers
-        .get_or_insert_default()
-        .insert(0, copier(image, user));
-    let container = &mut pod.containers[container];
-    container.volume_mounts.get_or_insert_default().push(VolumeMount {
-        read_only: Some(true),
-        ..mount()
-    });
-}
-
-/// `user` is who the pod says that its containers are.
-fn copier(image: &str, user: Option<i64>) -> Container {
+    let others = pod.containers.iter().chain(pod.init_containers.iter().flatten());
     Container {
-        name: NAME.to_owned(),
+        name: free_name(NAME, |name| others.clone().any(|other| other.name == name)),
         image: Some(image.to_owned()),
-        command: Some([STOCK, "copy-to", COPY].map(str::to_owned).to_vec()),
-        volume_mounts: Some(vec![mount()]),
+        command: Some([STOCK, "copy-to", copy].map(str::to_owned).to_vec()),
+        volume_mounts: Some(vec![mount]),
         resources: Some(ResourceRequirements {
             requests: Some(amounts("10m", "16Mi")),
             limits: Some(amounts("500m", "64Mi")),
@@ -96,21 +105,13 @@ fn amounts(cpu: &str, memory: &str) -> BTreeMap<String, Quantity> {
     ])
 }
 
-fn volume() -> Volume {
+fn volume(name: &str) -> Volume {
     Volume {
-        name: NAME.to_owned(),
+        name: name.to_owned(),
         empty_dir: Some(EmptyDirVolumeSource {
             size_limit: Some(Quantity("64Mi".to_owned())),
             ..EmptyDirVolumeSource::default()
         }),
         ..Volume::default()
-    }
-}
-
-fn mount() -> VolumeMount {
-    VolumeMount {
-        name: NAME.to_owned(),
-        mount_path: FOLDER.to_owned(),
-        ..VolumeMount::default()
     }
 }

@@ -1,51 +1,44 @@
 //! What is filled into the pool's template.
 
-use crds::{WorkerPool, redis::TlsSecretRef};
-use k8s_openapi::{
-    api::core::v1::{
-        Container, ContainerPort, HTTPGetAction, PodSpec, PodTemplateSpec, Probe, SecretVolumeSource, Volume,
-        VolumeMount,
-    },
-    apimachinery::pkg::util::intstr::IntOrString,
-};
+use crds::WorkerPool;
+use k8s_openapi::api::core::v1::{Container, EnvVar, PodSpec, PodTemplateSpec};
 
 use super::{
     Inputs,
     ending::{Ending, grace_seconds},
-    environment::{TLS_DIRECTORY, environment},
+    environment::environment,
+    listener,
     program::{self, Program},
-    restricted,
+    restricted, secrets,
 };
 
 /// The container that takes the jobs.
-const CONTAINER: &str = "worker";
-/// Where our worker serves its probes.
-const PORT: i32 = 8080;
-/// The volume with the files for TLS.
-const TLS_VOLUME: &str = "workerpool-redis-tls";
+pub(super) const CONTAINER: &str = "worker";
 
 /// Fills in what the template leaves out.
 pub(super) fn fill(template: &mut PodTemplateSpec, pool: &WorkerPool, inputs: Inputs<'_>) {
     let worker = &pool.spec.worker;
     let pod = template.spec.get_or_insert_default();
-    // Services named `redis` and `api` would otherwise inject REDIS_PORT=tcp://… and the like.
-    pod.enable_service_links.get_or_insert(false);
-    pod.automount_service_account_token.get_or_insert(false);
     let grace = *pod
         .termination_grace_period_seconds
         .get_or_insert(grace_seconds(worker).into());
     let container = worker_container(&mut pod.containers);
-    fill_program(pod, container, pool, inputs.image);
-    let tls = inputs.server.tls.as_ref().and(pool.spec.redis.tls.as_ref());
-    if let Some(secret) = tls.and_then(|tls| tls.secret_ref.as_ref()) {
-        mount_tls(pod, container, secret);
-    }
+    let program = Program::of(&pod.containers[container], worker.handler.as_ref(), inputs.image);
+    fill_program(pod, container, program, pool, inputs.image);
+    secrets::mount(pod, container, pool, inputs.server, program);
     let env = pod.containers[container].env.get_or_insert_default();
-    for variable in environment(pool, inputs, Ending::within(grace, worker)) {
-        if !env.iter().any(|known| known.name == variable.name) {
+    for variable in environment(pool, inputs, Ending::within(grace, worker), program) {
+        if !is_set(env, &variable.name) {
             env.push(variable);
         }
     }
+}
+
+/// Whether the template sets this itself. A file would beat a variable: where the variable is the user's, no file is named.
+fn is_set(env: &[EnvVar], name: &str) -> bool {
+    let variable = name.strip_suffix("_FILE").unwrap_or(name);
+    env.iter()
+        .any(|known| known.name == name || known.name == variable)
 }
 
 /// Whether the template has the container run somebody else's worker.
@@ -56,17 +49,21 @@ pub(super) fn runs_foreign(pool: &WorkerPool, image: &str) -> bool {
         .as_ref()
         .and_then(|template| template.spec.as_ref());
     let containers = spec.map_or(&[][..], |spec| &spec.containers);
-    let worker = containers.iter().find(|container| container.name == CONTAINER);
     let handler = pool.spec.worker.handler.as_ref();
-    worker.is_some_and(|worker| Program::of(worker, handler, image) == Program::Foreign)
+    find_worker(containers)
+        .is_some_and(|worker| Program::of(&containers[worker], handler, image) == Program::Foreign)
+}
+
+/// The place of the container that takes the jobs.
+pub(super) fn find_worker(containers: &[Container]) -> Option<usize> {
+    containers
+        .iter()
+        .position(|container| container.name == CONTAINER)
 }
 
 /// Its place in the list, where it is added if the template has none.
 fn worker_container(containers: &mut Vec<Container>) -> usize {
-    let found = containers
-        .iter()
-        .position(|container| container.name == CONTAINER);
-    found.unwrap_or_else(|| {
+    find_worker(containers).unwrap_or_else(|| {
         containers.push(Container {
             name: CONTAINER.to_owned(),
             ..Container::default()
@@ -75,75 +72,36 @@ fn worker_container(containers: &mut Vec<Container>) -> usize {
     })
 }
 
-/// What the container runs, and what goes with that.
-fn fill_program(pod: &mut PodSpec, position: usize, pool: &WorkerPool, image: &str) {
-    let handler = pool.spec.worker.handler.as_ref();
-    let container = &mut pod.containers[position];
-    match Program::of(container, handler, image) {
-        Program::Foreign => {}
+/// What the container runs, and what goes with that. Of a program that is not ours nothing is known, and nothing is changed.
+fn fill_program(pod: &mut PodSpec, position: usize, program: Program, pool: &WorkerPool, image: &str) {
+    let path = match program {
+        Program::Foreign => return,
         Program::Stock => {
+            let container = &mut pod.containers[position];
             container.image.get_or_insert_with(|| image.to_owned());
-            enter(container, program::STOCK);
             container
                 .security_context
                 .get_or_insert_with(restricted::container);
             pod.security_context.get_or_insert_with(restricted::pod);
+            program::STOCK.to_owned()
         }
-        Program::Copied => {
-            enter(container, program::COPY);
-            program::copy_into(pod, position, image);
-        }
+        Program::Copied => program::copy_into(pod, position, image),
+    };
+    let container = &mut pod.containers[position];
+    container.command.get_or_insert_with(|| vec![path]);
+    listener::add_probes(pod, position, &pool.spec.worker);
+    // Services named `redis` and `api` would otherwise inject REDIS_PORT=tcp://… and the like.
+    pod.enable_service_links.get_or_insert(false);
+    // Our worker needs no token. Who names a ServiceAccount has a program that does.
+    if !names_service_account(pod) {
+        pod.automount_service_account_token.get_or_insert(false);
     }
 }
 
-/// Makes our worker, which lies at `path`, what the container runs.
-fn enter(container: &mut Container, path: &str) {
-    container.command.get_or_insert_with(|| vec![path.to_owned()]);
-    let ports = container.ports.get_or_insert_default();
-    if !ports.iter().any(|port| port.container_port == PORT) {
-        ports.push(ContainerPort {
-            name: Some("http".to_owned()),
-            container_port: PORT,
-            protocol: Some("TCP".to_owned()),
-            ..ContainerPort::default()
-        });
-    }
-    container.readiness_probe.get_or_insert_with(|| Probe {
-        period_seconds: Some(2),
-        ..probe("/readyz")
-    });
-    container.liveness_probe.get_or_insert_with(|| Probe {
-        period_seconds: Some(10),
-        timeout_seconds: Some(5),
-        ..probe("/healthz")
-    });
-}
-
-fn probe(path: &str) -> Probe {
-    Probe {
-        http_get: Some(HTTPGetAction {
-            path: Some(path.to_owned()),
-            port: IntOrString::Int(PORT),
-            ..HTTPGetAction::default()
-        }),
-        ..Probe::default()
-    }
-}
-
-fn mount_tls(pod: &mut PodSpec, container: usize, secret: &TlsSecretRef) {
-    pod.volumes.get_or_insert_default().push(Volume {
-        name: TLS_VOLUME.to_owned(),
-        secret: Some(SecretVolumeSource {
-            secret_name: Some(secret.name.clone()),
-            ..SecretVolumeSource::default()
-        }),
-        ..Volume::default()
-    });
-    let mounts = pod.containers[container].volume_mounts.get_or_insert_default();
-    mounts.push(VolumeMount {
-        name: TLS_VOLUME.to_owned(),
-        mount_path: TLS_DIRECTORY.to_owned(),
-        read_only: Some(true),
-        ..VolumeMount::default()
-    });
+fn names_service_account(pod: &PodSpec) -> bool {
+    // The second is the field's old name.
+    [&pod.service_account_name, &pod.service_account]
+        .into_iter()
+        .flatten()
+        .any(|name| !name.is_empty())
 }

@@ -4,6 +4,9 @@ use queue::Tls;
 
 use super::*;
 
+mod labels;
+mod listener;
+
 fn pool(spec: serde_json::Value) -> WorkerPool {
     serde_json::from_value(json!({
         "apiVersion": "workerpool.dev/v1alpha1",
@@ -24,6 +27,15 @@ fn built_for(pool: &WorkerPool, server: &Server) -> serde_json::Value {
 }
 
 fn built_over(pool: &WorkerPool, server: &Server, queues: &[&str]) -> serde_json::Value {
+    built_beside(pool, server, queues, None)
+}
+
+fn built_beside(
+    pool: &WorkerPool,
+    server: &Server,
+    queues: &[&str],
+    selector: Option<&LabelSelector>,
+) -> serde_json::Value {
     let queues: Vec<_> = queues
         .iter()
         .map(|queue| Queue::new(queue.parse().unwrap()))
@@ -32,6 +44,7 @@ fn built_over(pool: &WorkerPool, server: &Server, queues: &[&str]) -> serde_json
         image: "workerpool:1",
         server,
         queues: &queues,
+        selector,
     };
     serde_json::to_value(build_deployment(pool, inputs)).unwrap()
 }
@@ -135,10 +148,14 @@ fn someone_elses_program_gets_the_environment_and_no_probes() {
     assert_eq!(worker["image"], "python:3");
     assert_eq!(worker["command"], json!(null));
     assert_eq!(worker["livenessProbe"], json!(null));
-    assert_eq!(
-        deployment["spec"]["template"]["spec"]["securityContext"],
-        json!(null)
-    );
+    let pod = &deployment["spec"]["template"]["spec"];
+    for untouched in [
+        "securityContext",
+        "automountServiceAccountToken",
+        "enableServiceLinks",
+    ] {
+        assert_eq!(pod[untouched], json!(null), "{untouched}");
+    }
     assert_eq!(env(&deployment, "REDIS_IP")["value"], "redis.default.svc");
 }
 
@@ -184,14 +201,117 @@ fn how_jobs_are_run_reaches_the_worker() {
     }
 }
 
+/// The Secret that is mounted in the container `worker` at this path.
+fn mounted(deployment: &serde_json::Value, path: &str) -> serde_json::Value {
+    let find = |list: &serde_json::Value, field: &str, value: &str| {
+        let list = list.as_array().into_iter().flatten();
+        let mut found = list.filter(|one| one[field] == value).cloned();
+        found.next().unwrap_or_default()
+    };
+    let mount = find(&worker(deployment)["volumeMounts"], "mountPath", path);
+    let volumes = &deployment["spec"]["template"]["spec"]["volumes"];
+    find(volumes, "name", mount["name"].as_str().unwrap_or_default())["secret"].clone()
+}
+
+const LOGIN: &str = "/var/run/workerpool/redis-credentials";
+const SENTINEL_LOGIN: &str = "/var/run/workerpool/redis-sentinel-credentials";
+
 #[test]
-fn credentials_reach_the_pods_by_reference_only() {
-    let deployment = built(json!({"redis": {"credentialsSecretRef": {"name": "auth"}}}));
-    let password = env(&deployment, "WORKERPOOL_REDIS_PASSWORD");
+fn our_worker_reads_its_login_from_files_that_follow_secret() {
+    for worker in [json!({}), command()] {
+        let mut spec = resizing(worker.clone());
+        if worker == json!({}) {
+            spec.as_object_mut().unwrap().remove("template");
+        }
+        spec["redis"] = json!({"credentialsSecretRef": {"name": "auth", "passwordKey": "redis-password"}});
+        let deployment = built(spec);
+        assert_eq!(mounted(&deployment, LOGIN), json!({"secretName": "auth"}));
+        for (name, value) in [
+            (
+                "WORKERPOOL_REDIS_USERNAME_FILE",
+                json!(format!("{LOGIN}/username")),
+            ),
+            (
+                "WORKERPOOL_REDIS_PASSWORD_FILE",
+                json!(format!("{LOGIN}/redis-password")),
+            ),
+            ("WORKERPOOL_REDIS_USERNAME", json!(null)),
+            ("WORKERPOOL_REDIS_PASSWORD", json!(null)),
+        ] {
+            assert_eq!(env(&deployment, name)["value"], value, "{name}");
+        }
+    }
+}
+
+#[test]
+fn foreign_program_gets_its_login_by_environment() {
+    let deployment = built(json!({
+        "redis": {"credentialsSecretRef": {"name": "auth", "passwordKey": "redis-password"}},
+        "template": {"spec": {"containers": [{"name": "worker", "image": "python:3"}]}},
+    }));
+    let key = |name| env(&deployment, name)["valueFrom"]["secretKeyRef"].clone();
     assert_eq!(
-        password["valueFrom"]["secretKeyRef"],
-        json!({"name": "auth", "key": "password"})
+        key("WORKERPOOL_REDIS_USERNAME"),
+        json!({"name": "auth", "key": "username", "optional": true})
     );
+    assert_eq!(
+        key("WORKERPOOL_REDIS_PASSWORD"),
+        json!({"name": "auth", "key": "redis-password"})
+    );
+    assert_eq!(env(&deployment, "WORKERPOOL_REDIS_PASSWORD_FILE"), json!(null));
+    assert_eq!(deployment["spec"]["template"]["spec"]["volumes"], json!(null));
+}
+
+#[test]
+fn login_that_template_sets_itself_is_kept() {
+    let container = json!({
+        "name": "worker",
+        "env": [{"name": "WORKERPOOL_REDIS_PASSWORD", "value": "own"}],
+        "volumeMounts": [{"name": "own", "mountPath": format!("{LOGIN}/")}],
+    });
+    let deployment = built(json!({
+        "redis": {"credentialsSecretRef": {"name": "auth"}},
+        "template": {"spec": {"containers": [container], "volumes": [{"name": "own", "emptyDir": {}}]}},
+    }));
+    assert_eq!(env(&deployment, "WORKERPOOL_REDIS_PASSWORD")["value"], "own");
+    // A file would beat it.
+    assert_eq!(env(&deployment, "WORKERPOOL_REDIS_PASSWORD_FILE"), json!(null));
+    assert_eq!(
+        env(&deployment, "WORKERPOOL_REDIS_USERNAME_FILE")["value"],
+        format!("{LOGIN}/username")
+    );
+    assert_eq!(worker(&deployment)["volumeMounts"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn certificates_lie_under_keys_that_pool_names() {
+    let secret =
+        json!({"name": "certificates", "caKey": "root.pem", "certKey": "me.pem", "keyKey": "me.key"});
+    let mut server = Server::new("redis:6379".parse().unwrap());
+    server.tls = Some(Tls {
+        ca: Some("pem".to_owned()),
+        identity: Some(queue::TlsIdentity {
+            certificate: "pem".to_owned(),
+            key: queue::Secret::new("pem"),
+        }),
+    });
+    let deployment = built_for(&pool(json!({"redis": {"tls": {"secretRef": secret}}})), &server);
+    let folder = "/var/run/workerpool/redis-tls";
+    assert_eq!(
+        mounted(&deployment, folder),
+        json!({"secretName": "certificates"})
+    );
+    for (name, file) in [
+        ("WORKERPOOL_REDIS_CA_FILE", "root.pem"),
+        ("WORKERPOOL_REDIS_CERT_FILE", "me.pem"),
+        ("WORKERPOOL_REDIS_KEY_FILE", "me.key"),
+    ] {
+        assert_eq!(
+            env(&deployment, name)["value"],
+            format!("{folder}/{file}"),
+            "{name}"
+        );
+    }
 }
 
 #[test]
@@ -204,13 +324,17 @@ fn sentinels_reach_the_pods_in_the_place_of_an_address() {
     assert_eq!(env(&deployment, "WORKERPOOL_REDIS_SENTINELS")["value"], sentinels);
     assert_eq!(env(&deployment, "WORKERPOOL_REDIS_MASTER_NAME")["value"], "jobs");
     assert_eq!(
-        env(&deployment, "WORKERPOOL_REDIS_SENTINEL_PASSWORD")["valueFrom"]["secretKeyRef"],
-        json!({"name": "watchers", "key": "password"})
+        env(&deployment, "WORKERPOOL_REDIS_SENTINEL_PASSWORD_FILE")["value"],
+        format!("{SENTINEL_LOGIN}/password")
+    );
+    assert_eq!(
+        mounted(&deployment, SENTINEL_LOGIN),
+        json!({"secretName": "watchers"})
     );
     for absent in [
         "REDIS_IP",
         "WORKERPOOL_REDIS_ADDRESS",
-        "WORKERPOOL_REDIS_PASSWORD",
+        "WORKERPOOL_REDIS_PASSWORD_FILE",
     ] {
         assert_eq!(env(&deployment, absent), json!(null), "{absent}");
     }
@@ -227,6 +351,7 @@ fn deployment_is_applied_again_only_when_something_in_it_changed() {
                 image,
                 server: &server,
                 queues: &queues,
+                selector: None,
             },
         )
     };

@@ -9,7 +9,7 @@ use scaling::{Decision, Reason};
 
 use super::Findings;
 use crate::{
-    deployment::{GRACE_MAX, grace_seconds},
+    deployment::{GRACE_MAX, grace_seconds, labels_not_taken},
     explanation::{because, disabled, disabled_in_words},
     queues::View,
     scale_down::HeldBack,
@@ -115,13 +115,17 @@ fn accepted(pool: &WorkerPool, findings: &Findings<'_>) -> Verdict {
     }
     let worker = &pool.spec.worker;
     let bounded = grace_seconds(worker) == GRACE_MAX && worker.job_timeout_seconds > Some(GRACE_MAX);
-    let message = if bounded && pool.spec.scale_target_ref.is_none() {
+    let cut = (bounded && pool.spec.scale_target_ref.is_none()).then(|| {
         format!(
-            "served; but jobs may run longer than the {GRACE_MAX} s that a pod gets to end: those are given back when their \
-             pod is evicted"
+            "jobs may run longer than the {GRACE_MAX} s that a pod gets to end: those are given back when their pod is evicted"
         )
-    } else {
+    });
+    let labels = labels_not_taken(pool, findings.deployment);
+    let reservations: Vec<_> = cut.into_iter().chain(labels).collect();
+    let message = if reservations.is_empty() {
         "served".to_owned()
+    } else {
+        format!("served; but {}", reservations.join("; "))
     };
     Verdict::new(kinds::ACCEPTED, "True", "Accepted", message)
 }

@@ -6,6 +6,7 @@
 mod api;
 mod following;
 mod foreign;
+mod labelled;
 mod lowering;
 mod measured;
 mod panicking;

@@ -58,10 +58,7 @@ async fn status_tells_depth_and_counts() {
     assert_eq!(status["readyReplicas"], 2);
     assert_eq!(status["desiredReplicas"], 2);
     assert_eq!(status["observedGeneration"], 1);
-    assert_eq!(
-        status["selector"],
-        "app.kubernetes.io/name=workerpool-worker,workerpool.dev/pool=hw7"
-    );
+    assert_eq!(status["selector"], "workerpool.dev/pool=hw7");
 }
 
 #[tokio::test]

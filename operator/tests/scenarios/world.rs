@@ -10,6 +10,7 @@ use std::{
 
 use crds::WorkerPool;
 use futures::{Stream, StreamExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::runtime::{controller::Action, reflector, reflector::store::Writer, watcher};
 use operator::{
     PoolRef,
@@ -120,8 +121,21 @@ impl World {
         self
     }
 
+    /// The pool's own Deployment, as release 0.1.0 applied it: its selector has a label more.
+    pub(crate) fn deployed_by_0_1_0(mut self, replicas: u32) -> Self {
+        let selector = serde_json::from_value(json!({
+            "matchLabels": {"app.kubernetes.io/name": "workerpool-worker", "workerpool.dev/pool": "hw7"},
+        }));
+        self.deploy_selecting(replicas, Some(&selector.unwrap()));
+        self
+    }
+
     /// Shows the watch the pool's own Deployment with this count.
     pub(crate) fn deploy(&mut self, replicas: u32) {
+        self.deploy_selecting(replicas, None);
+    }
+
+    fn deploy_selecting(&mut self, replicas: u32, selector: Option<&LabelSelector>) {
         let server = source::place(&self.pool).unwrap();
         let queues = source::queues(&self.pool).unwrap();
         let queues: Vec<_> = queues.iter().filter_map(|queue| queue.own().cloned()).collect();
@@ -129,8 +143,14 @@ impl World {
             image: IMAGE,
             server: &server,
             queues: &queues,
+            selector,
         };
-        let mut deployment = serde_json::to_value(build_deployment(&self.pool, inputs)).unwrap();
+        let deployment = serde_json::to_value(build_deployment(&self.pool, inputs)).unwrap();
+        self.show_deployment(deployment, replicas);
+    }
+
+    /// Shows the watch the pool's own Deployment as it was applied, with this count.
+    pub(crate) fn show_deployment(&mut self, mut deployment: Value, replicas: u32) {
         deployment["metadata"]["uid"] = json!("deployment");
         self.show(Kind::Deployment, deployment, replicas);
     }
