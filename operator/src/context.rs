@@ -184,6 +184,7 @@ impl PoolState {
             epoch: Some(epoch),
             server: last.server,
             wanted: last.wanted,
+            budget: last.budget,
             status: pool.status.clone(),
             ..Self::default()
         };
@@ -207,10 +208,16 @@ impl Memories {
         Arc::clone(state)
     }
 
-    /// Forgets what is remembered of a pool but for its backoff: it begins as with an operator that has just started.
-    pub fn reset(&self, pool: &WorkerPool) {
-        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
-        states.remove(&PoolRef::from_obj(pool));
+    /// Forgets what is remembered of a pool but for its backoff and what is left of its events: it begins as with an operator that
+    /// has just started.
+    pub async fn reset(&self, pool: &WorkerPool) {
+        let state = self.of(pool);
+        let mut state = state.lock().await;
+        *state = PoolState {
+            uid: state.uid.take(),
+            budget: std::mem::take(&mut state.budget),
+            ..PoolState::default()
+        };
     }
 
     /// How long to leave a pool alone that failed; not at all if its spec was changed since.

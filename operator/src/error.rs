@@ -115,6 +115,11 @@ pub fn watch_in_words(error: &watcher::Error) -> String {
     }
 }
 
+/// A panic as what is known of a queue: its text is the whole message.
+pub(crate) fn queue_error(panicked: &Panicked) -> queue::Error {
+    queue::Error::Config(format!("{panicked}; the operator's log has the line of code"))
+}
+
 /// Each cause once: some errors have the text of their cause in their own.
 fn with_causes(error: &(dyn StdError + 'static)) -> String {
     causes(error).skip(1).fold(error.to_string(), |text, cause| {

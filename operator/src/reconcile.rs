@@ -56,7 +56,7 @@ pub async fn reconcile(pool: Arc<WorkerPool>, ctx: Arc<Context>) -> Result<Actio
         Ok(result) => result,
         Err(panicked) => {
             // Half of it may be of before and half of after the panic.
-            ctx.memories.reset(&pool);
+            ctx.memories.reset(&pool).await;
             let reported = report_panic(&pool, &ctx, &panicked);
             if let Ok(Err(error)) = telemetry::catch_panic(PANIC_PLACE, reported).await {
                 tracing::warn!(pool = %PoolRef::from_obj(&*pool), %error, "cannot report the panic");

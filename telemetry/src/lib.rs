@@ -12,7 +12,8 @@
 //!    listener from [`bind`].
 //! 5. [`Outage`] logs what many calls run into at once, without saying it as often.
 //! 6. [`abort_on_panic`] ends a process that has lost one of its tasks, unless [`catch_panic`] is around the panic: then one
-//!    pool, server, Job or request fails, and the others go on. [`log_panics`] is for programs that survive each panic.
+//!    pool, server, Job or request fails, and the others go on. [`log_panics`] is for programs that survive others,
+//!    but for those of [`vital`] tasks.
 //! 7. [`Shutdown`] tells everything when to stop: politely on the first signal, at once on the second.
 //! 8. [`ended`] and [`refused`] turn errors into one line and an exit code.
 
@@ -38,7 +39,7 @@ pub use listener::{BindError, bind};
 pub use logs::{InvalidLogFilter, LogArgs, LogFormat, Logs};
 pub use metrics::registry;
 pub use outage::Outage;
-pub use panics::{Panicked, abort_on_panic, catch_panic, catch_panic_now, log_panics};
+pub use panics::{Panicked, abort_on_panic, catch_panic, catch_panic_now, log_panics, vital};
 pub use server::{Limits, serve};
 pub use settings::ignore_empty_variable;
 pub use shutdown::Shutdown;

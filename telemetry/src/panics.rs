@@ -83,6 +83,16 @@ pub fn catch_panic_now<T>(place: &'static str, work: impl FnOnce() -> T) -> Resu
     })
 }
 
+/// Runs a future that the process cannot do without: a panic in it ends the process. For tasks that nobody joins, of programs that
+/// survive other panics ([`log_panics`]).
+pub async fn vital<F: Future>(future: F) -> F::Output {
+    match catch_panic("vital", future).await {
+        Ok(output) => output,
+        // The log has the panic.
+        Err(_) => process::abort(),
+    }
+}
+
 /// The metric of panics that were caught; of all programs, as their registries share it.
 pub(crate) fn caught() -> Family<PlaceLabels, Counter> {
     CAUGHT.clone()
@@ -183,6 +193,19 @@ mod tests {
             .await
             .map(|(): ()| ());
         let _ = tokio::spawn(async { panic!("nobody catches this") }).await;
+    }
+
+    #[tokio::test]
+    #[ignore = "ends its process: the next test runs it in one of its own"]
+    async fn vital_task_panics() {
+        log_panics();
+        let _ = tokio::spawn(async { panic!("a handler's own task") }).await;
+        let _ = tokio::spawn(vital(async { panic!("boom") })).await;
+    }
+
+    #[test]
+    fn panic_of_vital_task_ends_the_process() {
+        assert_eq!(run("vital_task_panics").signal(), Some(SIGABRT));
     }
 
     #[test]

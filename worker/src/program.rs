@@ -34,7 +34,7 @@ pub async fn run_until<H: Handler>(config: Config, handler: H, shutdown: Shutdow
         settings,
     } = config;
     logs.init();
-    // A handler's panic is a failed attempt.
+    // A handler's panic is a failed attempt, and what it spawned may panic too; the worker's own tasks are vital.
     telemetry::log_panics();
 
     let mut registry = telemetry::registry("worker", env!("CARGO_PKG_VERSION"));
@@ -57,13 +57,14 @@ pub async fn run_until<H: Handler>(config: Config, handler: H, shutdown: Shutdow
         drain_timeout: Duration::ZERO,
         ..Limits::default()
     };
-    tokio::spawn(async move {
+    tokio::spawn(telemetry::vital(async move {
         telemetry::serve(listener, endpoints, &limits, CancellationToken::new()).await;
-    });
-    tokio::spawn(progress::watch(worker.progress(), alive, move || {
+    }));
+    let watch = progress::watch(worker.progress(), alive, move || {
         let access = access.clone();
         async move { access.ping().await }
-    }));
+    });
+    tokio::spawn(telemetry::vital(watch));
 
     // A task like its handlers': the one that `main` waits in is not woken as fast.
     tokio::spawn(async move { worker.run(&shutdown).await })

@@ -59,6 +59,17 @@ struct Followed {
 }
 
 impl Entry {
+    fn of(subjects: &[Subject]) -> Self {
+        let follow = |subject| Followed {
+            view: QueueView::of(subject),
+            failed_at: None,
+        };
+        Self {
+            queues: subjects.iter().map(follow).collect(),
+            ..Self::default()
+        }
+    }
+
     fn queue(&mut self, subject: &Subject) -> Option<&mut Followed> {
         self.queues
             .iter_mut()
@@ -84,14 +95,21 @@ impl Board {
 
     /// Begins a pool that follows these, if it is not known.
     pub(super) fn add(&self, pool: &PoolRef, subjects: &[Subject]) {
-        let follow = |subject| Followed {
-            view: QueueView::of(subject),
-            failed_at: None,
-        };
-        self.entries().entry(pool.clone()).or_insert_with(|| Entry {
-            queues: subjects.iter().map(follow).collect(),
-            ..Entry::default()
-        });
+        let mut entries = self.entries();
+        entries.entry(pool.clone()).or_insert_with(|| Entry::of(subjects));
+    }
+
+    /// Begins a pool anew that follows these, if it still does: nothing has been read, and reading fails with this.
+    pub(super) fn begin_anew(&self, pool: &PoolRef, subjects: &[Subject], error: &queue::Error) {
+        if let Some(entry) = self.entries().get_mut(pool) {
+            if !entry.queues.iter().map(|queue| &queue.view.subject).eq(subjects) {
+                return;
+            }
+            *entry = Entry::of(subjects);
+        }
+        for subject in subjects {
+            self.failed(pool, subject, error);
+        }
     }
 
     pub(super) fn view(&self, pool: &PoolRef) -> View {

@@ -19,7 +19,7 @@ use super::{
     foreign::{self, Connected, Denied},
     risks::{self, Risks},
 };
-use crate::{PoolRef, foreign::Addresses, leader::Leadership, schedule::Schedule};
+use crate::{PoolRef, error, foreign::Addresses, leader::Leadership, schedule::Schedule};
 
 /// Queues read at once.
 const BATCH: usize = 256;
@@ -117,16 +117,15 @@ pub(super) fn spawn(
             let Err(panicked) = telemetry::catch_panic("server", run).await else {
                 return;
             };
-            let wait = restarts.wait(Instant::now());
-            tracing::error!(server = %server.address, %panicked, ?wait, "the task of this Redis is begun anew");
+            let late = follows.catch_up(&mut commands);
             follows.report(&board, &panicked);
-            tokio::time::sleep(wait).await;
-            task = match ServerTask::new(&server, &board, &leadership) {
-                Ok(task) => task.with(&follows),
-                // It could be made before: only its settings can be wrong.
-                Err(error) => {
-                    tracing::error!(server = %server.address, %error, "its queues are not read any more");
-                    return;
+            task = loop {
+                let wait = restarts.wait(Instant::now());
+                tracing::error!(server = %server.address, ?wait, "the task of this Redis panicked; it is begun anew");
+                tokio::time::sleep(wait).await;
+                match ServerTask::new(&server, &board, &leadership) {
+                    Ok(task) => break task.with(&follows, late),
+                    Err(error) => tracing::error!(server = %server.address, %error, "no connection"),
                 }
             };
         }
@@ -151,15 +150,23 @@ impl Follows {
         }
     }
 
+    /// Takes in what the task was told and did not come to; answers what it is to do yet.
+    fn catch_up(&mut self, commands: &mut mpsc::UnboundedReceiver<Command>) -> Vec<Command> {
+        let mut late = Vec::new();
+        while let Ok(command) = commands.try_recv() {
+            self.note(&command);
+            if matches!(command, Command::Run { .. }) {
+                late.push(command);
+            }
+        }
+        late
+    }
+
     /// Forgets what was read, which may be half of before and half of after the panic.
     fn report(&self, board: &Board, panicked: &Panicked) {
-        let error = queue::Error::Unexpected(format!("{panicked}; the operator's log has the line of code"));
+        let error = error::queue_error(panicked);
         for follow in self.0.values() {
-            board.forget(&follow.pool);
-            board.add(&follow.pool, &follow.subjects);
-            for subject in &follow.subjects {
-                board.failed(&follow.pool, subject, &error);
-            }
+            board.begin_anew(&follow.pool, &follow.subjects, &error);
         }
     }
 }
@@ -206,9 +213,13 @@ impl ServerTask {
         })
     }
 
-    fn with(mut self, follows: &Follows) -> Self {
+    /// Follows these, and does what an earlier task did not come to.
+    fn with(mut self, follows: &Follows, late: Vec<Command>) -> Self {
         for follow in follows.0.values() {
             self.follow_all(follow);
+        }
+        for command in late {
+            self.obey(command);
         }
         self
     }

@@ -33,6 +33,8 @@ async fn pool_that_panics_fails_alone_and_goes_on_when_it_can() {
         world.younger_pool("third", spec("third")),
     ];
     let [first, second, third] = &pools;
+    let before = world.ctx.memories.of(second);
+    before.lock().await.replicas = Some(7);
     world.api.panic_at(Some("/deployments/second"));
     let mut results = Vec::new();
     for pool in &pools {
@@ -51,7 +53,12 @@ async fn pool_that_panics_fails_alone_and_goes_on_when_it_can() {
     let note = world.api.event("NotReady").await;
     assert!(note.contains("boom"), "{note}");
     let state = world.ctx.memories.of(second);
-    assert!(state.lock().await.history.is_none(), "nothing is left of before");
+    let state = state.lock().await;
+    assert!(
+        state.history.is_none() && state.replicas.is_none(),
+        "nothing is left of before"
+    );
+    drop(state);
 
     let wait = on_error(second, panicked, &world.ctx);
     assert_eq!(wait, Action::requeue(Duration::from_millis(500)));

@@ -11,7 +11,7 @@ use telemetry::Panicked;
 use super::{Desk, Done, Written, steps::PANIC_PLACE};
 use crate::{
     PoolRef,
-    error::Error,
+    error::{self, Error},
     jobs::{
         access::Access,
         calls::NotSubmitted,
@@ -73,7 +73,7 @@ impl Desk {
         let Some(link) = self.links.get_mut(pool) else {
             return;
         };
-        let way_changed = link.failed(queue::Error::Unexpected(panicked.to_string()), now);
+        let way_changed = link.failed(error::queue_error(panicked), now);
         link.answered(&Question::Changed, None);
         if way_changed {
             self.consider_all_of(pool);

@@ -62,7 +62,7 @@ impl Children {
             strays: HashMap::new(),
         })));
         let table = children.clone();
-        tokio::spawn(async move {
+        tokio::spawn(telemetry::vital(async move {
             let mut look = Instant::now();
             let mut looked = true;
             loop {
@@ -79,7 +79,7 @@ impl Children {
                     }
                 }
             }
-        });
+        }));
         Ok(children)
     }
 

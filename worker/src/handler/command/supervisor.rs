@@ -135,11 +135,11 @@ pub fn depend_on(shutdown: &Shutdown) -> anyhow::Result<()> {
         "the supervisor is gone"
     );
     let shutdown = shutdown.clone();
-    tokio::spawn(async move {
+    tokio::spawn(telemetry::vital(async move {
         gone.recv().await;
         tracing::warn!("the supervisor is gone: stopping at once");
         shutdown.signal("SIGHUP");
         shutdown.signal("SIGHUP");
-    });
+    }));
     Ok(())
 }

@@ -90,7 +90,7 @@ impl Gate {
         };
         let (open, busy) = (gate.open.clone(), Arc::clone(&gate.busy));
         let sign = Sign::of(url, ready_url);
-        tokio::spawn(async move {
+        tokio::spawn(telemetry::vital(async move {
             loop {
                 match look(&service, &sign).await {
                     Some(ready) => set(&open, ready),
@@ -105,7 +105,7 @@ impl Gate {
                     sleep(LOOK_WHILE_CLOSED).await;
                 }
             }
-        });
+        }));
         gate
     }
 
