@@ -73,12 +73,12 @@ const PUBLISH_INTERVAL: Duration = Duration::from_millis(50);
 /// What is left of a pool's events.
 #[derive(Clone, Debug, Default)]
 pub struct Budget {
-    normal: Allowance,
-    warnings: Allowance,
+    normal: TokenBucket,
+    warnings: TokenBucket,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Allowance {
+struct TokenBucket {
     spent: u32,
     refilled: Option<Instant>,
     withheld: u32,
@@ -95,7 +95,7 @@ impl Budget {
     }
 }
 
-impl Allowance {
+impl TokenBucket {
     fn admit(&mut self, mut event: Event, size: u32, now: Instant) -> Option<Event> {
         self.refill(now);
         if self.spent >= size {

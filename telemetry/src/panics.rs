@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn caught_panic_is_an_error_and_the_process_goes_on() {
+    fn caught_panic_is_error_and_process_goes_on() {
         assert!(run("caught_panics").success());
     }
 
@@ -204,12 +204,12 @@ mod tests {
     }
 
     #[test]
-    fn panic_of_vital_task_ends_the_process() {
+    fn panic_of_vital_task_ends_process() {
         assert_eq!(run("vital_task_panics").signal(), Some(SIGABRT));
     }
 
     #[test]
-    fn panic_outside_of_a_guard_ends_the_process_after_a_caught_one() {
+    fn panic_outside_guard_ends_process_after_caught_one() {
         assert_eq!(run("panic_after_a_caught_one").signal(), Some(SIGABRT));
     }
 }

@@ -56,7 +56,7 @@ pub(super) struct Link {
 
 /// A call to a pool's queue that is under way. Calls to a queue that the pool has left since do not count for the new one.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct QueueCall {
     pub(super) pool: PoolRef,
     slot: Slot,
 }
@@ -125,26 +125,26 @@ impl Link {
         differs
     }
 
-    /// The connection and a turn, if something may be started now. A queue that failed is tried by one at a time.
-    pub(super) fn open(&mut self, now: Instant) -> Option<(Producer, Turn)> {
+    /// The connection and a call, if something may be started now. A queue that failed is tried by one at a time.
+    pub(super) fn open(&mut self, now: Instant) -> Option<(Producer, QueueCall)> {
         let most = if self.failures > 0 { 1 } else { AT_ONCE };
         if now < self.not_before || self.steps.in_use() >= most {
             return None;
         }
-        let turn = self.turn(self.steps.take()?);
-        Some((self.connection(now)?, turn))
+        let call = self.call(self.steps.take()?);
+        Some((self.connection(now)?, call))
     }
 
-    fn turn(&self, slot: Slot) -> Turn {
-        Turn {
+    fn call(&self, slot: Slot) -> QueueCall {
+        QueueCall {
             pool: self.pool.clone(),
             slot,
         }
     }
 
     /// Whether the call was one to the queue that the pool has now.
-    pub(super) fn is_of(&self, turn: &Turn) -> bool {
-        self.steps.owns(&turn.slot) || self.questions.owns(&turn.slot)
+    pub(super) fn made(&self, call: &QueueCall) -> bool {
+        self.steps.owns(&call.slot) || self.questions.owns(&call.slot)
     }
 
     fn connection(&mut self, now: Instant) -> Option<Producer> {
@@ -195,11 +195,11 @@ impl Link {
         &mut self,
         now: Instant,
         unended: impl FnOnce(&BTreeSet<Uid>) -> Vec<JobId>,
-    ) -> Option<(Producer, Turn, Question)> {
+    ) -> Option<(Producer, QueueCall, Question)> {
         if now < self.not_before {
             return None;
         }
-        let turn = self.turn(self.questions.take()?);
+        let call = self.call(self.questions.take()?);
         if !self.changed && self.to_poll.is_empty() {
             if now < self.poll_at {
                 return None;
@@ -212,10 +212,10 @@ impl Link {
         }
         let producer = self.connection(now)?;
         if std::mem::take(&mut self.changed) {
-            return Some((producer, turn, Question::Changed));
+            return Some((producer, call, Question::Changed));
         }
         let rest = self.to_poll.len().saturating_sub(Producer::MAX_STATES);
-        Some((producer, turn, Question::States(self.to_poll.split_off(rest))))
+        Some((producer, call, Question::States(self.to_poll.split_off(rest))))
     }
 
     /// A question was answered, or not. Of those that have changed a full answer may not be all.

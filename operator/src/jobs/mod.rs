@@ -73,11 +73,11 @@ pub struct Parts {
 }
 
 /// Looks after all Jobs. What is cut off when this is dropped is begun anew the next time: each step can be repeated. A step that
-/// panics fails for its Job alone; whatever else panics here begins all of it anew, and pools go on.
+/// panics fails for its Job alone; any other panic here restarts all of it, and pools go on.
 pub async fn run(parts: Parts) {
     let mut wait = FIRST_RESTART;
     while let Err(panicked) = telemetry::catch_panic("jobs", run_once(parts.clone())).await {
-        tracing::error!(%panicked, ?wait, "looking after Jobs is begun anew");
+        tracing::error!(%panicked, ?wait, "the controller of Jobs panicked and is restarted");
         tokio::time::sleep(wait).await;
         wait = (2 * wait).min(LAST_RESTART);
     }

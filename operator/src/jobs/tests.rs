@@ -11,7 +11,7 @@ use super::{
     access::Access,
     entry::{Entry, News, Rejection},
     objects::WatchedJob,
-    plan::{CANCEL_TIME, Step, plan},
+    plan::{CANCEL_TIME, Line, Step, plan},
     status::{build_status, find, without_result},
     story,
 };
@@ -131,6 +131,54 @@ fn complete(body: &[u8], size: u64) -> JobState {
 fn reason<'a>(status: &'a JobStatus, kind: &str) -> (&'a str, &'a str) {
     let condition = find(status, kind).unwrap();
     (&condition.status, &condition.reason)
+}
+
+fn boom() -> telemetry::Panicked {
+    let panicked = telemetry::catch_panic_now("test", || panic!("boom"));
+    panicked.map(|(): ()| ()).unwrap_err()
+}
+
+#[test]
+fn job_whose_step_panicked_says_so_and_is_tried_again() {
+    let mut case = Case::new();
+    case.entry.panicked(Some(Line::Submit), boom(), case.now);
+    assert!(
+        matches!(case.plan(&Access::Open), Step::Rest(Some(_))),
+        "after a wait"
+    );
+    let mut case = case.later(Duration::from_secs(1));
+    let status = case.writes(&Access::Open);
+    assert_eq!(reason(&status, conditions::ACCEPTED), ("False", "InternalError"));
+    case.entry.status = status;
+    case.entry.succeeded(Line::Write);
+    assert_eq!(case.plan(&Access::Open), Step::Submit, "and no second write");
+
+    case.entry.submitted = true;
+    case.entry.finalizers = vec![FINALIZER.to_owned()];
+    case.entry.succeeded(Line::Submit);
+    let status = case.status(&Access::Open);
+    assert_eq!(reason(&status, conditions::ACCEPTED), ("True", "Submitted"));
+}
+
+#[test]
+fn planning_that_panicked_is_retried_once_that_is_said() {
+    let mut case = Case::new().submitted();
+    case.entry.panicked(None, boom(), case.now);
+    let mut case = case.later(Duration::from_secs(1));
+    assert!(!case.entry.retries_planning(case.now, case.clock), "not said yet");
+    let status = case.writes(&Access::Open);
+    assert_eq!(reason(&status, conditions::ACCEPTED), ("True", "InternalError"));
+    case.entry.status = status;
+    case.entry.succeeded(Line::Write);
+    assert!(case.entry.retries_planning(case.now, case.clock));
+}
+
+#[test]
+fn job_that_is_deleted_is_cancelled_though_step_panicked() {
+    let mut case = Case::new().submitted().deleted();
+    case.entry.panicked(Some(Line::Tidy), boom(), case.now);
+    let case = case.later(Duration::from_secs(1));
+    assert_eq!(case.plan(&Access::Open), Step::Cancel);
 }
 
 #[test]

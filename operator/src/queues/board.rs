@@ -99,8 +99,8 @@ impl Board {
         entries.entry(pool.clone()).or_insert_with(|| Entry::of(subjects));
     }
 
-    /// Begins a pool anew that follows these, if it still does: nothing has been read, and reading fails with this.
-    pub(super) fn begin_anew(&self, pool: &PoolRef, subjects: &[Subject], error: &queue::Error) {
+    /// Resets a pool that follows these queues, if it still does: nothing has been read, and reading failed with this error.
+    pub(super) fn reset(&self, pool: &PoolRef, subjects: &[Subject], error: &queue::Error) {
         if let Some(entry) = self.entries().get_mut(pool) {
             if !entry.queues.iter().map(|queue| &queue.view.subject).eq(subjects) {
                 return;

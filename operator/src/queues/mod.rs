@@ -33,7 +33,7 @@ use tokio::sync::mpsc;
 
 use self::{
     board::Board,
-    server::{Command, Follow},
+    server::{Command, Subscription},
 };
 pub use self::{
     board::Outlook,
@@ -143,7 +143,7 @@ impl Queues {
         if let Some(connected) = shared.servers.get_mut(&source.server) {
             connected.pools += usize::from(fresh);
             // All at once, so that they are read together.
-            connected.send(Command::Follow(Follow {
+            connected.send(Command::Follow(Subscription {
                 pool: pool.clone(),
                 subjects: source.queues.clone(),
                 chores: source.chores,

@@ -44,7 +44,7 @@ const RESTARTS_FORGOTTEN: Duration = Duration::from_secs(300);
 /// What the task is told.
 #[derive(Debug)]
 pub(super) enum Command {
-    Follow(Follow),
+    Follow(Subscription),
     Leave {
         pool: PoolRef,
         subjects: Vec<Subject>,
@@ -56,9 +56,9 @@ pub(super) enum Command {
     },
 }
 
-/// What a pool follows on this server.
+/// What a pool subscriptions on this server.
 #[derive(Clone, Debug)]
-pub(super) struct Follow {
+pub(super) struct Subscription {
     pub(super) pool: PoolRef,
     pub(super) subjects: Vec<Subject>,
     pub(super) chores: Option<Chores>,
@@ -100,7 +100,7 @@ pub(super) struct ServerTask {
 }
 
 /// Starts the task of a server; it ends when the sender is dropped. What panics in it is an error of this server's queues alone, and
-/// the task is begun anew.
+/// the task is restarted.
 pub(super) fn spawn(
     server: &Server,
     board: Arc<Board>,
@@ -110,21 +110,21 @@ pub(super) fn spawn(
     let (sender, mut commands) = mpsc::unbounded_channel();
     let server = server.clone();
     tokio::spawn(async move {
-        let mut follows = Follows::default();
+        let mut subscriptions = Subscriptions::default();
         let mut restarts = Restarts::default();
         loop {
-            let run = task.run(&mut commands, &mut follows);
+            let run = task.run(&mut commands, &mut subscriptions);
             let Err(panicked) = telemetry::catch_panic("server", run).await else {
                 return;
             };
-            let late = follows.catch_up(&mut commands);
-            follows.report(&board, &panicked);
+            let pending = subscriptions.record_pending(&mut commands);
+            subscriptions.reset(&board, &panicked);
             task = loop {
                 let wait = restarts.wait(Instant::now());
-                tracing::error!(server = %server.address, ?wait, "the task of this Redis panicked; it is begun anew");
+                tracing::error!(server = %server.address, ?wait, "the task of this Redis panicked and is restarted");
                 tokio::time::sleep(wait).await;
                 match ServerTask::new(&server, &board, &leadership) {
-                    Ok(task) => break task.with(&follows, late),
+                    Ok(task) => break task.with(&subscriptions, pending),
                     Err(error) => tracing::error!(server = %server.address, %error, "no connection"),
                 }
             };
@@ -133,12 +133,12 @@ pub(super) fn spawn(
     Ok(sender)
 }
 
-/// What each pool follows on a server; outlives the task.
+/// What each pool subscriptions on a server; outlives the task.
 #[derive(Debug, Default)]
-struct Follows(HashMap<PoolRef, Follow>);
+struct Subscriptions(HashMap<PoolRef, Subscription>);
 
-impl Follows {
-    fn note(&mut self, command: &Command) {
+impl Subscriptions {
+    fn record(&mut self, command: &Command) {
         match command {
             Command::Follow(follow) => {
                 self.0.insert(follow.pool.clone(), follow.clone());
@@ -150,28 +150,28 @@ impl Follows {
         }
     }
 
-    /// Takes in what the task was told and did not come to; answers what it is to do yet.
-    fn catch_up(&mut self, commands: &mut mpsc::UnboundedReceiver<Command>) -> Vec<Command> {
-        let mut late = Vec::new();
+    /// Records the commands that the task has not received yet, and returns those that are still to be run.
+    fn record_pending(&mut self, commands: &mut mpsc::UnboundedReceiver<Command>) -> Vec<Command> {
+        let mut pending = Vec::new();
         while let Ok(command) = commands.try_recv() {
-            self.note(&command);
+            self.record(&command);
             if matches!(command, Command::Run { .. }) {
-                late.push(command);
+                pending.push(command);
             }
         }
-        late
+        pending
     }
 
-    /// Forgets what was read, which may be half of before and half of after the panic.
-    fn report(&self, board: &Board, panicked: &Panicked) {
+    /// Drops all readings: the panic may have left them half updated.
+    fn reset(&self, board: &Board, panicked: &Panicked) {
         let error = error::queue_error(panicked);
         for follow in self.0.values() {
-            board.begin_anew(&follow.pool, &follow.subjects, &error);
+            board.reset(&follow.pool, &follow.subjects, &error);
         }
     }
 }
 
-/// How long to wait before the task is begun anew.
+/// How long to wait before the task is restarted.
 #[derive(Debug, Default)]
 struct Restarts {
     count: u32,
@@ -213,24 +213,28 @@ impl ServerTask {
         })
     }
 
-    /// Follows these, and does what an earlier task did not come to.
-    fn with(mut self, follows: &Follows, late: Vec<Command>) -> Self {
-        for follow in follows.0.values() {
+    /// Subscriptions these, and does what an earlier task did not come to.
+    fn with(mut self, subscriptions: &Subscriptions, pending: Vec<Command>) -> Self {
+        for follow in subscriptions.0.values() {
             self.follow_all(follow);
         }
-        for command in late {
+        for command in pending {
             self.obey(command);
         }
         self
     }
 
-    async fn run(mut self, commands: &mut mpsc::UnboundedReceiver<Command>, follows: &mut Follows) {
+    async fn run(
+        mut self,
+        commands: &mut mpsc::UnboundedReceiver<Command>,
+        subscriptions: &mut Subscriptions,
+    ) {
         loop {
             let wake = self.next_wake();
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(command) => {
-                        follows.note(&command);
+                        subscriptions.record(&command);
                         self.obey(command);
                     }
                     None => return,
@@ -269,7 +273,7 @@ impl ServerTask {
         }
     }
 
-    fn follow_all(&mut self, follow: &Follow) {
+    fn follow_all(&mut self, follow: &Subscription) {
         for subject in &follow.subjects {
             let own = subject.own().is_some();
             let foreign = follow.foreign.clone().filter(|_| own);
@@ -616,7 +620,7 @@ mod tests {
         let server = Server::new("127.0.0.1:1".parse().unwrap());
         let standby = Leadership::candidate();
         let mut task = ServerTask::new(&server, &Arc::new(board), &standby).unwrap();
-        task.follow_all(&Follow {
+        task.follow_all(&Subscription {
             pool: PoolRef::new("pool"),
             subjects: vec![Subject::Own(Queue::new("queue".parse().unwrap()))],
             chores: Some(Chores {
@@ -631,7 +635,7 @@ mod tests {
     }
 
     #[test]
-    fn task_that_panics_again_waits_longer_until_it_went_well_for_while() {
+    fn restart_wait_doubles_and_starts_over_after_five_good_minutes() {
         let (mut restarts, start) = (Restarts::default(), Instant::now());
         let waits: Vec<_> = (0..9).map(|_| restarts.wait(start).as_secs_f64()).collect();
         assert_eq!(waits, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]);

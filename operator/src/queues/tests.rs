@@ -74,7 +74,7 @@ async fn server_whose_task_panics_fails_alone_and_is_read_again() {
     let view = until(&queues, &on_bad, |view| view.error.is_some()).await;
     let error = view.error.unwrap().to_string();
     assert!(error.contains("boom"), "{error}");
-    assert!(view.reading.is_none(), "nothing is left of before");
+    assert!(view.reading.is_none(), "no reading is kept");
     submit(&good).await;
     until(&queues, &on_good, |view| waiting(view, 1)).await;
 
@@ -83,7 +83,7 @@ async fn server_whose_task_panics_fails_alone_and_is_read_again() {
 }
 
 #[tokio::test]
-async fn pool_that_leaves_while_its_server_is_begun_anew_stays_gone() {
+async fn pool_that_leaves_while_its_server_restarts_stays_gone() {
     let redis = RedisServer::start().unwrap();
     let (queues, wakes) = Queues::new(Leadership::permanent(1));
     tokio::spawn(wakes.for_each(|_| std::future::ready(())));

@@ -29,7 +29,7 @@ use tokio::{sync::mpsc, time::sleep_until};
 use super::{
     calls::NotSubmitted,
     entry::{Entry, News, Uid},
-    link::{Answer, Link, Question, Turn},
+    link::{Answer, Link, Question, QueueCall},
     objects::WatchedJob,
     plan::{Line, Step},
     slots::Slots,
@@ -70,13 +70,13 @@ pub(super) struct Desk {
 enum Done {
     Submitted {
         uid: Uid,
-        turn: Turn,
+        call: QueueCall,
         /// It was under our finalizer before, or its id is not its own alone, so it may have been submitted before.
         again: bool,
         seen: Option<ObjectMeta>,
         result: Result<Option<u64>, NotSubmitted>,
     },
-    Cancelled(Uid, Turn, queue::Result<Cancel>),
+    Cancelled(Uid, QueueCall, queue::Result<Cancel>),
     Wrote(Uid, Written, Result<ObjectMeta, Error>),
     Tidied {
         uid: Uid,
@@ -85,7 +85,7 @@ enum Done {
         about: ObjectReference,
         result: Result<Option<ObjectMeta>, Error>,
     },
-    Answered(Turn, Question, queue::Result<Answer>),
+    Answered(QueueCall, Question, queue::Result<Answer>),
     /// A step of this line panicked.
     Panicked(Uid, Line, Panicked),
     /// The question how a pool's Jobs are panicked.

@@ -16,7 +16,7 @@ use crate::{
         access::Access,
         calls::NotSubmitted,
         entry::{Entry, News, Uid},
-        link::{Answer, Link, Question, Turn},
+        link::{Answer, Link, Question, QueueCall},
         plan::{Line, Step},
         status::{build_status, without_result},
         story,
@@ -28,21 +28,21 @@ impl Desk {
         match done {
             Done::Submitted {
                 uid,
-                turn,
+                call,
                 again,
                 seen,
                 result,
             } => {
-                let way_changed = self.take_in_submission(&uid, &turn, again, seen.as_ref(), result);
-                self.end_turn(turn, Some(&uid), way_changed);
+                let way_changed = self.take_in_submission(&uid, &call, again, seen.as_ref(), result);
+                self.end_call(call, Some(&uid), way_changed);
             }
-            Done::Cancelled(uid, turn, result) => {
-                let way_changed = self.take_in_cancellation(&uid, &turn, result);
-                self.end_turn(turn, Some(&uid), way_changed);
+            Done::Cancelled(uid, call, result) => {
+                let way_changed = self.take_in_cancellation(&uid, &call, result);
+                self.end_call(call, Some(&uid), way_changed);
             }
-            Done::Answered(turn, question, answer) => {
-                let way_changed = self.take_in_answer(&turn, &question, answer);
-                self.end_turn(turn, None, way_changed);
+            Done::Answered(call, question, answer) => {
+                let way_changed = self.take_in_answer(&call, &question, answer);
+                self.end_call(call, None, way_changed);
             }
             Done::Wrote(uid, written, result) => self.take_in_write(&uid, written, result),
             Done::Tidied {
@@ -82,9 +82,9 @@ impl Desk {
     }
 
     /// Goes on with the Job, and with all of the pool if the way to its queue has changed.
-    fn end_turn(&mut self, turn: Turn, uid: Option<&Uid>, way_changed: bool) {
-        let pool = turn.pool.clone();
-        drop(turn);
+    fn end_call(&mut self, call: QueueCall, uid: Option<&Uid>, way_changed: bool) {
+        let pool = call.pool.clone();
+        drop(call);
         if let Some(uid) = uid {
             self.consider(uid);
         }
@@ -98,7 +98,7 @@ impl Desk {
     fn take_in_submission(
         &mut self,
         uid: &Uid,
-        turn: &Turn,
+        call: &QueueCall,
         again: bool,
         seen: Option<&ObjectMeta>,
         result: Result<Option<u64>, NotSubmitted>,
@@ -108,7 +108,7 @@ impl Desk {
         if result.is_ok() {
             self.tools.metrics.jobs.submitted();
         }
-        let way_changed = match (self.link_of(turn), &result) {
+        let way_changed = match (self.link_of(call), &result) {
             (Some(link), Ok(_)) => {
                 if again {
                     link.poll_soon(now);
@@ -137,8 +137,8 @@ impl Desk {
         way_changed
     }
 
-    fn take_in_cancellation(&mut self, uid: &Uid, turn: &Turn, result: queue::Result<Cancel>) -> bool {
-        let way_changed = match (self.link_of(turn), &result) {
+    fn take_in_cancellation(&mut self, uid: &Uid, call: &QueueCall, result: queue::Result<Cancel>) -> bool {
+        let way_changed = match (self.link_of(call), &result) {
             (Some(link), Ok(_)) => link.succeeded(),
             (Some(link), Err(error)) => link.failed(error.clone(), Instant::now()),
             (None, _) => false,
@@ -209,9 +209,14 @@ impl Desk {
         self.consider(uid);
     }
 
-    fn take_in_answer(&mut self, turn: &Turn, question: &Question, answer: queue::Result<Answer>) -> bool {
-        let (now, pool) = (Instant::now(), &turn.pool);
-        let answer = match (self.link_of(turn), answer) {
+    fn take_in_answer(
+        &mut self,
+        call: &QueueCall,
+        question: &Question,
+        answer: queue::Result<Answer>,
+    ) -> bool {
+        let (now, pool) = (Instant::now(), &call.pool);
+        let answer = match (self.link_of(call), answer) {
             (None, Err(_)) => return false,
             (Some(link), Err(error)) => {
                 tracing::debug!(%pool, %error, "cannot ask how Jobs are");
@@ -226,7 +231,7 @@ impl Desk {
             // Of the queue that the pool had before: it says how the Jobs there are all the same.
             (None, Ok(answer)) => answer,
         };
-        let way_changed = self.link_of(turn).is_some_and(Link::succeeded);
+        let way_changed = self.link_of(call).is_some_and(Link::succeeded);
         for (uid, state) in self.by_job(pool, answer) {
             let Some(entry) = self.jobs.get_mut(&uid) else {
                 continue;
@@ -243,7 +248,7 @@ impl Desk {
             // What is known already is not kept: a state may bear a result.
             let access = self.links.get(pool).map_or(&Access::Unknown, |link| &link.access);
             let build = || without_result(&build_status(entry, access, Timestamp::now())) == entry.status;
-            // Where that panics, so does the planning, which tells of it.
+            // If this panics, planning the Job does too, and reports it.
             let told = telemetry::catch_panic_now(PANIC_PLACE, build);
             if told == Ok(true) && !entry.busy {
                 entry.news = None;
@@ -275,9 +280,9 @@ impl Desk {
     }
 
     /// The way to the queue that a call went to; `None` if the pool has another queue by now, or is gone.
-    fn link_of(&mut self, turn: &Turn) -> Option<&mut Link> {
-        let link = self.links.get_mut(&turn.pool)?;
-        link.is_of(turn).then_some(link)
+    fn link_of(&mut self, call: &QueueCall) -> Option<&mut Link> {
+        let link = self.links.get_mut(&call.pool)?;
+        link.made(call).then_some(link)
     }
 
     /// What was done for a Job has ended, and this was seen of it.

@@ -13,7 +13,7 @@ use crate::{
         access::Access,
         calls::{self, Target},
         entry::{Entry, Uid},
-        link::{self, Turn},
+        link::{self, QueueCall},
         plan::{CANCEL_TIME, Line, Step, plan},
         slots::Slot,
     },
@@ -147,21 +147,21 @@ impl Desk {
         }
         while let Some(link) = self.links.get_mut(pool)
             && !link.cancels.is_empty()
-            && let Some((producer, turn)) = link.open(now)
+            && let Some((producer, call)) = link.open(now)
             && let Some(uid) = link.cancels.pop_front()
         {
             if self.called(&uid, Line::Cancel).is_some() {
-                self.start_cancel(&uid, turn, producer);
+                self.start_cancel(&uid, call, producer);
             }
         }
         while let Some(link) = self.links.get_mut(pool)
             && !link.submits.is_empty()
             && let Some(slot) = self.submitting.take()
-            && let Some((producer, turn)) = link.open(now)
+            && let Some((producer, call)) = link.open(now)
             && let Some(uid) = link.submits.pop_front()
         {
             if self.called(&uid, Line::Submit).is_some() {
-                self.start_submit(&uid, (slot, turn), producer);
+                self.start_submit(&uid, (slot, call), producer);
             }
         }
     }
@@ -176,11 +176,11 @@ impl Desk {
             let unended = entries.filter(|entry| entry.submitted && entry.ending().is_none());
             unended.filter_map(Entry::id).collect()
         });
-        if let Some((producer, turn, question)) = question {
+        if let Some((producer, call, question)) = question {
             let pool = pool.clone();
             let ask = telemetry::catch_panic(PANIC_PLACE, async move {
                 let answer = link::ask(&producer, &question).await;
-                Done::Answered(turn, question, answer)
+                Done::Answered(call, question, answer)
             });
             let done =
                 ask.map(move |done| done.unwrap_or_else(|panicked| Done::AskingPanicked(pool, panicked)));
@@ -188,7 +188,7 @@ impl Desk {
         }
     }
 
-    fn start_submit(&mut self, uid: &Uid, (slot, turn): (Slot, Turn), producer: queue::Producer) {
+    fn start_submit(&mut self, uid: &Uid, (slot, call): (Slot, QueueCall), producer: queue::Producer) {
         let Some((entry, target)) = self.begin(uid) else {
             return;
         };
@@ -200,7 +200,7 @@ impl Desk {
             drop(slot);
             Done::Submitted {
                 uid: job,
-                turn,
+                call,
                 again,
                 seen,
                 result,
@@ -208,7 +208,7 @@ impl Desk {
         });
     }
 
-    fn start_cancel(&mut self, uid: &Uid, turn: Turn, producer: queue::Producer) {
+    fn start_cancel(&mut self, uid: &Uid, call: QueueCall, producer: queue::Producer) {
         let Some(id) = self.jobs.get(uid).and_then(Entry::id) else {
             return;
         };
@@ -217,7 +217,7 @@ impl Desk {
         }
         let job = Arc::clone(uid);
         self.start(uid, Line::Cancel, async move {
-            Done::Cancelled(job, turn, producer.cancel(&id).await)
+            Done::Cancelled(job, call, producer.cancel(&id).await)
         });
     }
 
