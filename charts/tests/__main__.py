@@ -4,7 +4,7 @@ import argparse
 import sys
 import unittest
 
-WITHOUT_CLUSTER = ["same_as_deploy", "values", "crds"]
+WITHOUT_CLUSTER = ["same_as_deploy", "values", "crds", "upgrade"]
 WITH_CLUSTER = ["cluster"]
 
 

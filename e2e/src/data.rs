@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands, AsyncConnectionConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::wait::{Look, eventually};
 
@@ -127,5 +130,29 @@ impl Data {
             jobs.push(job);
         }
         Ok(jobs)
+    }
+
+    /// Executes an append-only file: its commands, as Redis does when it starts with one.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached, has a password, or refuses a command.
+    pub async fn load(&self, append_only_file: &[u8]) -> Result<()> {
+        let answers = timeout(PATIENCE, async {
+            let mut stream = TcpStream::connect(&self.address).await?;
+            stream.write_all(append_only_file).await?;
+            stream.write_all(b"*1\r\n$4\r\nQUIT\r\n").await?;
+            let mut answers = Vec::new();
+            stream.read_to_end(&mut answers).await?;
+            std::io::Result::Ok(answers)
+        })
+        .await
+        .context("Redis does not answer an append-only file")??;
+        let answers = String::from_utf8_lossy(&answers).into_owned();
+        let refusals: Vec<&str> = answers.lines().filter(|line| line.starts_with('-')).collect();
+        ensure!(
+            refusals.is_empty(),
+            "Redis refuses commands of the append-only file: {refusals:?}"
+        );
+        Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! The hands of the tests on a real cluster (`tests/cluster`, `tests/operator_dies.rs`): they act as a user does (`kubectl`, `curl`, Python's redis-py and
+//! The hands of the tests on a real cluster (`tests/cluster`, `tests/operator_dies.rs`, `tests/upgrade.rs`): they act as a user does (`kubectl`, `curl`, Python's redis-py and
 //! HotQueue) and look at what a user can see (Kubernetes objects, HTTP answers, Redis).
 //!
 //! A test runs [`in_namespace`]: the product is installed once for the whole run ([`install`]), and each test gets a namespace of
@@ -11,12 +11,14 @@ mod busy;
 mod certificates;
 mod counts;
 mod data;
+mod fixtures;
 mod install;
 mod manifest;
 mod namespace;
 mod operator;
 mod pool;
 mod process;
+mod replica;
 mod tally;
 pub mod wait;
 mod witness;
@@ -25,12 +27,14 @@ pub use api::Api;
 pub use busy::{three_workers_busy_with_nine_jobs, waves_of_jobs};
 pub use counts::CountHistory;
 pub use data::{Data, Job};
+pub use fixtures::{Fixtures, JobFate, StoredDeployment};
 pub use install::established;
 pub use manifest::{job, pool, sleeping, sleeping_without_grace};
 pub use namespace::{Namespace, in_namespace};
-pub use operator::{kill_leader_beside_a_standby, kill_operator};
+pub use operator::{kill_leader_beside_a_standby, kill_operator, without_operator};
 pub use pool::{Condition, Pool};
 pub use process::Outcome;
+pub use replica::{Replica, local_replica};
 pub use tally::Tally;
 pub use witness::{Transition, Witness};
 

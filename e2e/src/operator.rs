@@ -63,6 +63,29 @@ pub async fn kill_leader_beside_a_standby(work: impl AsyncFnOnce() -> Result<()>
     worked
 }
 
+/// Does `work` while no operator runs. One runs again afterwards, whatever became of the work.
+///
+/// # Errors
+/// With the work's own error; when the operator does not end, or does not come back.
+pub async fn without_operator<T>(work: impl AsyncFnOnce() -> Result<T>) -> Result<T> {
+    let _alone = KILLING.lock().await;
+    scale_operator(0).await?;
+    let pods = ["pod", "--selector=app.kubernetes.io/name=workerpool-operator"];
+    let system = [
+        "-n",
+        "workerpool-system",
+        "wait",
+        "--for=delete",
+        "--timeout=120s",
+    ];
+    let worked = match process::succeed("kubectl", &[&system[..], &pods].concat(), "").await {
+        Ok(_) => work().await,
+        Err(error) => Err(error),
+    };
+    scale_operator(1).await?;
+    worked
+}
+
 async fn scale_operator(replicas: u32) -> Result<()> {
     let deployment = "deployment/workerpool-operator";
     let system = ["-n", "workerpool-system"];

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// One snapshot of a WorkerPool.
 #[derive(Clone, Debug)]
-pub struct Pool(pub(crate) Value);
+pub struct Pool(pub Value);
 
 /// A condition in a pool's status.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -24,6 +24,20 @@ impl Namespace {
         Ok(data)
     }
 
+    /// Deploys one Redis of each kind: plain, behind a password, encrypted, with a sentinel. Answers the plain one.
+    ///
+    /// # Errors
+    /// When one does not answer within 180 s.
+    pub async fn deploy_each_kind_of_redis(&self, password: &str) -> Result<Data> {
+        let (plain, _, (), ()) = tokio::try_join!(
+            self.deploy_redis(),
+            self.deploy_redis_with_password(password),
+            self.deploy_encrypted_redis(),
+            self.deploy_redis_with_sentinel(),
+        )?;
+        Ok(plain)
+    }
+
     /// Deploys a second Redis, Service `locked`, which asks for a password.
     ///
     /// # Errors

@@ -53,6 +53,15 @@ impl Namespace {
         process::succeed("kubectl", &all, "").await
     }
 
+    /// Runs kubectl in this namespace with an object on its standard input; answers what it printed.
+    ///
+    /// # Errors
+    /// When kubectl fails, with what it said.
+    pub async fn kubectl_with(&self, arguments: &[&str], object: &Value) -> Result<String> {
+        let all = [&["-n", &self.name][..], arguments].concat();
+        process::succeed("kubectl", &all, &object.to_string()).await
+    }
+
     /// Applies these objects, whatever kubectl makes of it.
     ///
     /// # Errors
