@@ -60,6 +60,9 @@ impl Fixtures {
     }
 
     /// An object that was created anew has another UID: what is read from now on has this one.
+    ///
+    /// # Errors
+    /// When one of the two has none.
     pub fn renew_uid(&mut self, stored: &Value, created: &Value) -> Result<()> {
         let uid = |object: &Value| Some(object["metadata"]["uid"].as_str()?.to_owned());
         let (old, new) = uid(stored).zip(uid(created)).context("an object without a UID")?;
