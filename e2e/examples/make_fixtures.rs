@@ -243,7 +243,7 @@ async fn jobs_in_each_state(ns: &Namespace, redis: &Data, api: &Api) -> Result<V
     is(redis, &waiting, "submitted").await?;
     ledger.push(entry(
         &waiting,
-        "waiting, a resource",
+        "waiting, a resource, with a payload",
         "submitted",
         "complete",
         Some("waiting to resource\n"),
