@@ -37,5 +37,6 @@ mod sources;
 mod submitting;
 mod ticking;
 mod turning;
+mod upgrade;
 mod versions;
 mod watched;

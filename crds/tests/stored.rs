@@ -1,0 +1,52 @@
+//! Resources that an earlier version stored (`e2e/fixtures`) are read by the present types, and nothing of them is lost.
+
+// Fixtures are not tests to clippy, and they too may say what they expect.
+#![allow(clippy::expect_used)]
+
+use std::path::Path;
+
+use crds::{Job, WorkerPool};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+#[test]
+fn pools_of_0_1_0_are_read_whole() {
+    each_is_read_whole::<WorkerPool>("0.1.0/stored/pools.json");
+}
+
+#[test]
+fn jobs_of_0_1_0_are_read_whole() {
+    each_is_read_whole::<Job>("0.1.0/stored/jobs.json");
+}
+
+fn each_is_read_whole<K: DeserializeOwned + Serialize>(file: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../e2e/fixtures")
+        .join(file);
+    let text = std::fs::read_to_string(path).expect("the fixtures are checked in");
+    let list: Value = serde_json::from_str(&text).expect("they are JSON");
+    let items = list["items"].as_array().expect("they are a list");
+    assert!(!items.is_empty());
+    for stored in items {
+        let read: K = serde_json::from_value(stored.clone()).expect("the present types read it");
+        let written = serde_json::to_value(&read).expect("they write it");
+        for part in ["spec", "status"] {
+            let lost = lost(&stored[part], &written[part], part);
+            assert_eq!(lost, None, "{}", stored["metadata"]["name"]);
+        }
+    }
+}
+
+/// The path of the first value that is not there any more, or is another one.
+fn lost(stored: &Value, written: &Value, path: &str) -> Option<String> {
+    match stored {
+        Value::Object(fields) => fields
+            .iter()
+            .find_map(|(name, field)| lost(field, &written[name], &format!("{path}.{name}"))),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .find_map(|(i, item)| lost(item, &written[i], &format!("{path}[{i}]"))),
+        value => (value != written).then(|| path.to_owned()),
+    }
+}
