@@ -10,8 +10,8 @@ use crds::{
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{Api, Client, ResourceExt};
 use queue::{
-    Address, Cluster, ForeignKey, ForeignQueue, KeyKind, NO_CLUSTER, Queue, Sentinel, Server, Subject, Tls,
-    TlsIdentity,
+    Address, Cluster, ForeignKey, ForeignQueue, KeyKind, LoginFiles, NO_CLUSTER, Queue, Sentinel, Server,
+    Subject, Tls, TlsIdentity,
 };
 
 use crate::{
@@ -51,6 +51,7 @@ pub fn place(pool: &WorkerPool) -> Result<Server, Refusal> {
         addresses: addresses.collect::<Result<_, _>>()?,
         username: None,
         password: None,
+        login_files: LoginFiles::default(),
     })
     .map_err(refused)
 }
@@ -207,12 +208,16 @@ fn build_server(pool: &WorkerPool, secrets: Secrets<'_>) -> Result<Server, Refus
         let entries = Entries::of(pool, &reference.name, secret)?;
         (sentinel.username, sentinel.password) = login(reference, &entries, FIELDS_OF_SENTINEL_LOGIN)?;
     }
-    if pool.spec.redis.tls.is_some() {
-        server.tls = Some(match secrets.tls {
+    if let Some(tls) = &pool.spec.redis.tls {
+        let certificates = match secrets.tls {
             Some((reference, secret)) => {
                 certificates(reference, &Entries::of(pool, &reference.name, secret)?)?
             }
             None => Tls::default(),
+        };
+        server.tls = Some(Tls {
+            server_name: tls.server_name.clone(),
+            ..certificates
         });
     }
     Ok(server)
@@ -237,10 +242,14 @@ fn login(
     [user, password]: LoginFields,
 ) -> Result<(Option<String>, Option<queue::Secret>), Refusal> {
     let usual = CredentialsSecretRef::named(&reference.name);
-    let password = entries.required(&reference.password_key, password)?;
+    let line = |text: String| {
+        let line = text.trim_end_matches(['\r', '\n']).to_owned();
+        Some(line).filter(|line| !line.is_empty())
+    };
+    let lack = entries.lack(&reference.password_key, password);
+    let password = line(entries.required(&reference.password_key, password)?).ok_or(lack)?;
     let user = entries.unless_usual(&reference.username_key, &usual.username_key, user)?;
-    let line = |text: String| text.trim_end_matches(['\r', '\n']).to_owned();
-    Ok((user.map(line), Some(queue::Secret::new(line(password)))))
+    Ok((user.and_then(line), Some(queue::Secret::new(password))))
 }
 
 fn certificates(reference: &TlsSecretRef, entries: &Entries<'_>) -> Result<Tls, Refusal> {
@@ -258,7 +267,11 @@ fn certificates(reference: &TlsSecretRef, entries: &Entries<'_>) -> Result<Tls, 
         (Some(_), None) => return Err(entries.lack(&reference.key_key, key)),
         (None, Some(_)) => return Err(entries.lack(&reference.cert_key, certificate)),
     };
-    Ok(Tls { ca, identity })
+    Ok(Tls {
+        ca,
+        identity,
+        ..Tls::default()
+    })
 }
 
 /// The entries of a Secret that its owner lets the operator use.
@@ -435,6 +448,24 @@ mod tests {
             build_server(&pool, with_login(&name, None)),
             Err(Refusal::SecretMissing("auth".to_owned()))
         );
+    }
+
+    #[test]
+    fn newline_at_end_of_login_is_cut_and_empty_username_is_absent() {
+        let name = auth();
+        let labels = json!({CREDENTIALS_LABEL: "true"});
+        let found = secret(labels, json!({"username": "Cg==", "password": "c2VjcmV0Cg=="}));
+        let server = build_server(&pool(json!({})), with_login(&name, Some(found))).unwrap();
+        assert_eq!(server.username, None);
+        assert_eq!(server.password.unwrap().reveal(), "secret");
+    }
+
+    #[test]
+    fn certificate_is_checked_for_the_name_that_pool_gives() {
+        let server = build_server(&pool(json!({"tls": {"serverName": "redis"}})), Secrets::default());
+        assert_eq!(server.unwrap().tls.unwrap().server_name.as_deref(), Some("redis"));
+        let server = build_server(&pool(json!({"tls": {}})), Secrets::default());
+        assert_eq!(server.unwrap().tls, Some(Tls::default()));
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::{Address, Error, Queue, Result, Secret, Sentinel, Server, Tls, TlsIdentity};
+use crate::{
+    Address, Error, LoginFiles, Queue, Result, Secret, Sentinel, Server, SettingFile, Tls, TlsFiles,
+};
 
 /// Which Redis, which queue: flatten it into a program's arguments with `#[command(flatten)]`.
 #[derive(Debug, Clone, clap::Args)]
@@ -19,7 +21,11 @@ pub struct RedisArgs {
     #[arg(long, env = "WORKERPOOL_REDIS_USERNAME", value_name = "NAME")]
     redis_username: Option<String>,
 
-    /// A file that holds the password (or put it into WORKERPOOL_REDIS_PASSWORD)
+    /// A file that holds the ACL user's name, read anew for each connection; if there is no such file, there is no name
+    #[arg(long, env = "WORKERPOOL_REDIS_USERNAME_FILE", value_name = "FILE")]
+    redis_username_file: Option<PathBuf>,
+
+    /// A file that holds the password, read anew for each connection (or put it into WORKERPOOL_REDIS_PASSWORD)
     #[arg(long, env = "WORKERPOOL_REDIS_PASSWORD_FILE", value_name = "FILE")]
     redis_password_file: Option<PathBuf>,
 
@@ -41,6 +47,10 @@ pub struct RedisArgs {
     /// ACL user on the sentinels
     #[arg(long, env = "WORKERPOOL_REDIS_SENTINEL_USERNAME", value_name = "NAME")]
     redis_sentinel_username: Option<String>,
+
+    /// A file that holds the name of the ACL user on the sentinels; if there is no such file, there is no name
+    #[arg(long, env = "WORKERPOOL_REDIS_SENTINEL_USERNAME_FILE", value_name = "FILE")]
+    redis_sentinel_username_file: Option<PathBuf>,
 
     /// A file that holds the sentinels' password (or put it into WORKERPOOL_REDIS_SENTINEL_PASSWORD)
     #[arg(long, env = "WORKERPOOL_REDIS_SENTINEL_PASSWORD_FILE", value_name = "FILE")]
@@ -77,6 +87,15 @@ pub struct RedisArgs {
     )]
     redis_key_file: Option<PathBuf>,
 
+    /// The name that Redis' certificate must be good for, if that is not the host that is connected to
+    #[arg(
+        long,
+        env = "WORKERPOOL_REDIS_TLS_SERVER_NAME",
+        value_name = "NAME",
+        requires = "redis_tls"
+    )]
+    redis_tls_server_name: Option<String>,
+
     /// The queue's name
     #[arg(long, env = "WORKERPOOL_QUEUE", default_value = "queue")]
     queue: crate::QueueName,
@@ -97,11 +116,22 @@ impl RedisArgs {
     /// [`Error::Config`] with what is missing and how to give it.
     pub fn resolve(&self) -> Result<(Server, Queue)> {
         let server = Server {
-            username: named(self.redis_username.as_ref()),
-            password: password(self.redis_password_file.as_ref(), "WORKERPOOL_REDIS_PASSWORD")?,
-            tls: self.tls()?,
+            username: present(self.redis_username.as_ref()),
+            password: password("WORKERPOOL_REDIS_PASSWORD"),
+            login_files: LoginFiles {
+                username: file(
+                    self.redis_username_file.as_ref(),
+                    "WORKERPOOL_REDIS_USERNAME_FILE",
+                ),
+                password: file(
+                    self.redis_password_file.as_ref(),
+                    "WORKERPOOL_REDIS_PASSWORD_FILE",
+                ),
+            },
+            tls: self.tls(),
             ..self.place()?
         };
+        check_files(&server)?;
         let queue = Queue {
             name: self.queue.clone(),
             queue_db: self.queue_db,
@@ -117,11 +147,18 @@ impl RedisArgs {
             return Server::behind(Sentinel {
                 master: master.clone(),
                 addresses: self.redis_sentinels.clone(),
-                username: named(self.redis_sentinel_username.as_ref()),
-                password: password(
-                    self.redis_sentinel_password_file.as_ref(),
-                    "WORKERPOOL_REDIS_SENTINEL_PASSWORD",
-                )?,
+                username: present(self.redis_sentinel_username.as_ref()),
+                password: password("WORKERPOOL_REDIS_SENTINEL_PASSWORD"),
+                login_files: LoginFiles {
+                    username: file(
+                        self.redis_sentinel_username_file.as_ref(),
+                        "WORKERPOOL_REDIS_SENTINEL_USERNAME_FILE",
+                    ),
+                    password: file(
+                        self.redis_sentinel_password_file.as_ref(),
+                        "WORKERPOOL_REDIS_SENTINEL_PASSWORD_FILE",
+                    ),
+                },
             });
         }
         let address = self.redis_address.as_ref().or(self.redis_ip.as_ref());
@@ -134,19 +171,20 @@ impl RedisArgs {
         })
     }
 
-    fn tls(&self) -> Result<Option<Tls>> {
+    fn tls(&self) -> Option<Tls> {
         if !self.redis_tls {
-            return Ok(None);
+            return None;
         }
-        let ca = self.redis_ca_file.as_ref().map(read).transpose()?;
-        let identity = match (&self.redis_cert_file, &self.redis_key_file) {
-            (Some(certificate), Some(key)) => Some(TlsIdentity {
-                certificate: read(certificate)?,
-                key: Secret::new(read(key)?),
-            }),
-            _ => None,
-        };
-        Ok(Some(Tls { ca, identity }))
+        let certificate = file(self.redis_cert_file.as_ref(), "WORKERPOOL_REDIS_CERT_FILE");
+        let key = file(self.redis_key_file.as_ref(), "WORKERPOOL_REDIS_KEY_FILE");
+        Some(Tls {
+            server_name: present(self.redis_tls_server_name.as_ref()),
+            files: TlsFiles {
+                ca: file(self.redis_ca_file.as_ref(), "WORKERPOOL_REDIS_CA_FILE"),
+                identity: certificate.zip(key).map(|(certificate, key)| [certificate, key]),
+            },
+            ..Tls::default()
+        })
     }
 }
 
@@ -154,24 +192,42 @@ fn sentinel_address(text: &str) -> Result<Address> {
     Address::parse_with_default_port(text.trim(), Address::DEFAULT_SENTINEL_PORT)
 }
 
-/// An empty user name is none: Redis would refuse it.
-fn named(user: Option<&String>) -> Option<String> {
-    user.filter(|name| !name.is_empty()).cloned()
+/// Empty is absent.
+fn present(text: Option<&String>) -> Option<String> {
+    text.filter(|text| !text.is_empty()).cloned()
 }
 
-/// From the file if one is given, else from the environment: read here and not by clap, which would print it in --help. An empty
-/// password is none.
-fn password(file: Option<&PathBuf>, variable: &str) -> Result<Option<Secret>> {
-    let password = match file {
-        Some(path) => read(path)?.trim_end_matches(['\r', '\n']).to_owned(),
-        None => std::env::var(variable).unwrap_or_default(),
-    };
-    Ok(Some(password).filter(|text| !text.is_empty()).map(Secret::new))
+fn file(path: Option<&PathBuf>, setting: &'static str) -> Option<SettingFile> {
+    path.filter(|path| !path.as_os_str().is_empty())
+        .map(|path| SettingFile {
+            path: path.clone(),
+            setting,
+        })
 }
 
-fn read(path: &PathBuf) -> Result<String> {
-    std::fs::read_to_string(path)
-        .map_err(|err| Error::Config(format!("cannot read {}: {err}", path.display())))
+/// From the environment: read here and not by clap, which would print it in --help.
+fn password(variable: &str) -> Option<Secret> {
+    let password = std::env::var(variable).ok();
+    password.filter(|password| !password.is_empty()).map(Secret::new)
+}
+
+/// Reads each file once, so that one that cannot be read is refused at the start and not at the first job.
+fn check_files(server: &Server) -> Result<()> {
+    let sentinel = server.sentinel.as_ref().map(|sentinel| &sentinel.login_files);
+    for files in [Some(&server.login_files), sentinel].into_iter().flatten() {
+        if let Some(username) = &files.username {
+            username.read_line_if_exists()?;
+        }
+        if let Some(password) = &files.password {
+            password.read_line()?;
+        }
+    }
+    let tls = server.tls.iter().flat_map(|tls| &tls.files.ca);
+    let identity = server
+        .tls
+        .iter()
+        .flat_map(|tls| tls.files.identity.iter().flatten());
+    tls.chain(identity).try_for_each(|file| file.read().map(drop))
 }
 
 #[cfg(test)]
@@ -267,26 +323,49 @@ mod tests {
             "--redis-password-file",
             "/no/such/file",
         ]);
-        assert!(refused.unwrap_err().to_string().contains("/no/such/file"));
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("/no/such/file"), "{refused}");
+        assert!(refused.contains("WORKERPOOL_REDIS_PASSWORD_FILE"), "{refused}");
     }
 
     #[test]
-    fn empty_user_name_and_password_are_absent() {
+    fn username_file_that_does_not_exist_means_no_name() {
+        let arguments = [
+            "--redis-address",
+            "redis",
+            "--redis-username-file",
+            "/no/such/file",
+        ];
+        let (server, _) = resolve(&arguments).unwrap();
+        let file = server.login_files.username.unwrap();
+        assert_eq!(file.read_line_if_exists(), Ok(None));
+    }
+
+    #[test]
+    fn empty_username_is_absent() {
+        let (server, _) = resolve(&["--redis-address", "redis", "--redis-username", ""]).unwrap();
+        assert_eq!(server.username, None);
+    }
+
+    #[test]
+    fn server_name_comes_with_tls() {
+        let named = ["--redis-address", "redis", "--redis-tls-server-name", "cache"];
+        let refused = resolve(&named).unwrap_err().to_string();
+        assert!(refused.contains("--redis-tls"), "{refused}");
+        let (server, _) = resolve(&[&named[..], &["--redis-tls"]].concat()).unwrap();
+        assert_eq!(server.tls.unwrap().server_name.as_deref(), Some("cache"));
+    }
+
+    #[test]
+    fn empty_password_file_is_absent() {
         let file = std::env::temp_dir().join(format!("empty-password-{}", std::process::id()));
         std::fs::write(&file, "\n").unwrap();
         let path = file.to_str().unwrap();
-        let settings = [
-            "--redis-address",
-            "redis",
-            "--redis-username",
-            "",
-            "--redis-password-file",
-            path,
-        ];
-        let server = resolve(&settings).map(|(server, _)| server);
+        let settings = ["--redis-address", "redis", "--redis-password-file", path];
+        let password = resolve(&settings).map(|(server, _)| server.login_files.password);
+        let line = password.unwrap().unwrap().read_line();
         std::fs::remove_file(&file).unwrap();
-        let server = server.unwrap();
-        assert!(server.username.is_none() && server.password.is_none());
+        assert_eq!(line, Ok(None));
     }
 
     #[test]

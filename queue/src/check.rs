@@ -11,6 +11,7 @@ use crate::{
     Ended, Ending, Error, Idempotency, Identity, JobId, JobOptions, JobResult, NewJob, Nonce, Payload,
     Progress, Queue, Result, Retention, Retry, Token,
     connect::Link,
+    error::brief_debug,
     foreign::{Connections, Suspect},
     keys::Keys,
     scripts::{
@@ -194,7 +195,8 @@ impl Trial {
             // Second to last but one: the job's finish.
             Some(Value::Array(finished)) if *finished == [Value::Int(0)] => Ok(()),
             other => Err(Error::Unexpected(format!(
-                "the check's job was not finished: {other:?}"
+                "the check's job was not finished: {}",
+                brief_debug(&other)
             ))),
         }
     }

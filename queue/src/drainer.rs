@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     ForeignWorkers, Queue, Result, Risk, Server, Sweep, Terms, Tick,
-    connect::Link,
-    foreign,
+    connect::{AnswerLimit, Link},
+    foreign::{self, Takers},
     keys::Keys,
     risks,
     scripts::{MarkPods, Marking, Workers, tick},
@@ -45,6 +45,8 @@ pub struct WorkerState {
 #[derive(Debug, Clone)]
 pub struct Drainer {
     link: Arc<Link>,
+    /// Which foreign workers were seen to take jobs.
+    takers: Arc<Takers>,
 }
 
 impl Drainer {
@@ -55,7 +57,8 @@ impl Drainer {
     /// [`crate::Error::Config`] or [`crate::Error::Tls`] for settings that cannot work.
     pub fn new(server: &Server) -> Result<Self> {
         Ok(Self {
-            link: Arc::new(Link::new(server, 0)?),
+            link: Arc::new(Link::new(server, 0, AnswerLimit::READ)?),
+            takers: Arc::default(),
         })
     }
 
@@ -81,7 +84,7 @@ impl Drainer {
     /// # Errors
     /// Any that says why Redis cannot be read.
     pub async fn foreign_workers(&self, queue: &Queue) -> Result<Option<ForeignWorkers>> {
-        foreign::workers(&self.link, queue.queue_db).await
+        foreign::workers(&self.link, queue.queue_db, &self.takers).await
     }
 
     /// Has workers that are not ours end which wait at these connections ([`ForeignWorkers::waiting`]): their BLPOP is answered with

@@ -7,12 +7,13 @@
 //! *seen*, with connections that last, and lost them all, is lost. docs/protocol.md says what can still mislead.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use redis::Value;
+use redis::{Pipeline, Value};
 
 use crate::{
     Error, Result,
@@ -60,56 +61,111 @@ pub(crate) struct Suspect {
     pub(crate) worker: String,
 }
 
-/// What workers that are not ours are doing, as the server's list of connections shows it: one whose last command is
-/// BLPOP waits in it, or has been answered and works.
+/// What workers that are not ours are doing, as the server's list of connections shows it.
+///
+/// A connection that is blocked in BLPOP waits for a job. One that was seen to take from a list, and is not blocked now, has a job,
+/// whatever it called last: a job may put the next one into the queue. Of one that was never seen to take, nobody knows: it may
+/// have taken its job before anybody looked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ForeignWorkers {
-    /// Addresses of those that work, with how many of each do.
+    /// Addresses of those that work, with how many of each do; among them the addresses in `unsure`.
     pub busy: BTreeMap<IpAddr, u64>,
     /// Addresses at which all wait, with their connections.
     pub waiting: BTreeMap<IpAddr, Vec<u64>>,
+    /// Addresses that count as busy because it is not known what their only connections do.
+    pub unsure: BTreeSet<IpAddr>,
 }
+
+/// A connection that has called nothing for so long, and was never seen to take a job, is taken for idle.
+const UNSURE_TIME: Duration = Duration::from_secs(600);
+
+/// The connections that were seen to take from a list, with their address and port: numbers begin anew with the server.
+///
+/// One of these forgets a connection when it has ended, so it is bounded by the server's `maxclients`.
+#[derive(Debug, Default)]
+pub(crate) struct Takers(Mutex<HashMap<u32, HashMap<u64, String>>>);
 
 /// What the foreign workers of all queues of a database are doing; `None` if this user may not ask.
-pub(crate) async fn workers(link: &Link, queue_db: u32) -> Result<Option<ForeignWorkers>> {
-    let Some(clients) = permitted(link.send(redis::cmd("CLIENT").arg("LIST")).await)? else {
+pub(crate) async fn workers(link: &Link, queue_db: u32, takers: &Takers) -> Result<Option<ForeignWorkers>> {
+    let listed = link.send(redis::cmd("CLIENT").arg("LIST")).await;
+    let Some(clients) = permitted(link, "CLIENT LIST", "+client|list", listed)? else {
         return Ok(None);
     };
-    Ok(Some(takers(&reply::text(clients)?, queue_db)))
+    Ok(Some(takers.look(&reply::text(clients)?, queue_db)))
 }
 
-fn takers(clients: &str, queue_db: u32) -> ForeignWorkers {
-    let mut workers = ForeignWorkers::default();
-    for line in clients.lines() {
-        let Some((id, address, _)) = read_line(line) else {
-            continue;
-        };
-        let here = field(line, "db").and_then(|db| db.parse().ok()) == Some(queue_db);
-        if !here || field(line, "cmd") != Some("blpop") {
-            continue;
+impl Takers {
+    fn look(&self, clients: &str, queue_db: u32) -> ForeignWorkers {
+        let mut databases = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = databases.entry(queue_db).or_default();
+        let before = std::mem::take(known);
+        let (mut workers, mut unsure) = (ForeignWorkers::default(), BTreeMap::<IpAddr, u64>::new());
+        for (line, (id, address, _)) in clients.lines().filter_map(|line| Some((line, read_line(line)?))) {
+            if field(line, "db").and_then(|db| db.parse().ok()) != Some(queue_db) {
+                continue;
+            }
+            let socket = field(line, "addr").unwrap_or_default();
+            let takes = field(line, "cmd") == Some("blpop");
+            let blocked = field(line, "flags").is_some_and(|flags| flags.contains('b'));
+            if takes || before.get(&id).is_some_and(|seen| seen == socket) {
+                known.insert(id, socket.to_owned());
+                if takes && blocked {
+                    workers.waiting.entry(address).or_default().push(id);
+                } else {
+                    *workers.busy.entry(address).or_default() += 1;
+                }
+            } else if !blocked && may_have_a_job(line) {
+                *unsure.entry(address).or_default() += 1;
+            }
         }
-        if field(line, "flags").is_some_and(|flags| flags.contains('b')) {
-            workers.waiting.entry(address).or_default().push(id);
-        } else {
-            *workers.busy.entry(address).or_default() += 1;
-        }
+        workers
+            .waiting
+            .retain(|address, _| !workers.busy.contains_key(address));
+        // Beside one that takes, others of its pod do something else.
+        unsure.retain(|address, _| {
+            !workers.busy.contains_key(address) && !workers.waiting.contains_key(address)
+        });
+        workers.unsure.extend(unsure.keys().copied());
+        // A pod has one job at least; how many, its connections do not tell.
+        workers
+            .busy
+            .extend(unsure.into_keys().map(|address| (address, 1)));
+        workers
     }
-    workers
-        .waiting
-        .retain(|address, _| !workers.busy.contains_key(address));
-    workers
 }
+
+/// Whether a connection that was never seen to take a job may have one. It put something into a list since its BLPOP, or called
+/// anything else that a job may call; but no program that works calls nothing for so long, or what only watches call.
+fn may_have_a_job(line: &str) -> bool {
+    const NEVER: [&str; 11] = [
+        "auth", "blmove", "client", "config", "evalsha", "hello", "info", "lpop", "monitor", "ping", "select",
+    ];
+    let command = field(line, "cmd").unwrap_or("NULL");
+    let idle = field(line, "idle").and_then(|idle| idle.parse().ok());
+    let (command, _) = command.split_once('|').unwrap_or((command, ""));
+    // Nothing at all was called yet.
+    command != "NULL"
+        && !NEVER.contains(&command)
+        && idle.is_none_or(|seconds: u64| seconds < UNSURE_TIME.as_secs())
+}
+
+/// Connections that are told in one pipeline.
+const UNBLOCKED_AT_ONCE: usize = 64;
 
 /// Ends the wait of these connections by an error; answers how many still waited, `None` if this user may not do so. Redis
 /// looks at that in the moment that it ends the wait, so no job is lost by it. <https://redis.io/docs/latest/commands/client-unblock/>
 pub(crate) async fn unblock(link: &Link, connections: &[u64]) -> Result<Option<u64>> {
     let mut unblocked = 0;
-    for id in connections {
-        let mut unblock = redis::cmd("CLIENT");
-        unblock.arg("UNBLOCK").arg(id).arg("ERROR");
-        match permitted(link.send(&unblock).await)? {
-            Some(answer) => unblocked += u64::from(answer == Value::Int(1)),
-            None => return Ok(None),
+    for connections in connections.chunks(UNBLOCKED_AT_ONCE) {
+        let mut pipeline = Pipeline::new();
+        for id in connections {
+            pipeline.cmd("CLIENT").arg("UNBLOCK").arg(id).arg("ERROR");
+        }
+        for answer in link.send_all(&pipeline).await? {
+            match permitted(link, "CLIENT UNBLOCK", "+client|unblock", answer)? {
+                Some(answer) => unblocked += u64::from(answer == Value::Int(1)),
+                None => return Ok(None),
+            }
         }
     }
     Ok(Some(unblocked))
@@ -182,17 +238,25 @@ impl Connections {
     /// `None` if this user may not ask.
     async fn of_server(link: &Link) -> Result<Option<Self>> {
         // The process first: if the connection is made anew from here on, then the script sees another one.
-        let info = reply::text(link.send(redis::cmd("INFO").arg("server")).await?)?;
-        let Some(timeout) = permitted(link.send(redis::cmd("CONFIG").arg(&["GET", "timeout"])).await)? else {
-            return Ok(None);
-        };
-        let Some(clients) = permitted(link.send(redis::cmd("CLIENT").arg("LIST")).await)? else {
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("INFO").arg("server");
+        pipeline.cmd("CONFIG").arg(&["GET", "timeout"]);
+        pipeline.cmd("CLIENT").arg("LIST");
+        let [info, timeout, clients] = <[_; 3]>::try_from(link.send_all(&pipeline).await?)
+            .map_err(|_| Error::Unexpected("not one answer to each question".to_owned()))?;
+        let info = reply::text(info?)?;
+        // Both, so that both are logged.
+        let timeout = permitted(link, "CONFIG GET", "+config|get", timeout)?;
+        let clients = permitted(link, "CLIENT LIST", "+client|list", clients)?;
+        let (Some(timeout), Some(clients)) = (timeout, clients) else {
             return Ok(None);
         };
         let run_id = info.lines().find_map(|line| line.strip_prefix("run_id:"));
         Ok(Some(Self {
             run_id: run_id.unwrap_or_default().to_owned(),
-            lasting: matches!(reply::array(timeout)?.get(1), Some(Value::BulkString(seconds)) if seconds == b"0"),
+            // Where nobody tells which process it is, none is the same as before.
+            lasting: run_id.is_some()
+                && matches!(reply::array(timeout)?.get(1), Some(Value::BulkString(seconds)) if seconds == b"0"),
             by_address: by_address(&reply::text(clients)?),
         }))
     }
@@ -210,11 +274,25 @@ impl Connections {
     }
 }
 
-/// Managed servers refuse some commands, or do not know them.
-fn permitted(answer: Result<Value>) -> Result<Option<Value>> {
+/// `None` if this user may not run the command, or the server does not have it, as managed servers do; that is logged once.
+/// Whatever else fails is an error.
+fn permitted(
+    link: &Link,
+    command: &'static str,
+    right: &str,
+    answer: Result<Value>,
+) -> Result<Option<Value>> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
-        Err(Error::Denied(_) | Error::Unexpected(_)) => Ok(None),
+        Err(err) if err.is_denial() => {
+            if link.is_first_denial(command) {
+                tracing::warn!(
+                    address = link.address(), %err,
+                    "{command} is denied, so foreign workers cannot be followed: grant it (ACL SETUSER <user> {right})"
+                );
+            }
+            Ok(None)
+        }
         Err(err) => Err(err),
     }
 }
@@ -255,7 +333,7 @@ fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{NewJob, Queue, scripts::Submit, test_server::RedisServer};
+    use crate::{AnswerLimit, NewJob, Queue, scripts::Submit, test_server::RedisServer};
 
     const LIST: &str = "id=3 addr=10.0.0.9:5321 laddr=10.0.0.1:6379 fd=8 name= age=60 idle=0 flags=b db=2 cmd=blpop user=default resp=2
 id=5 addr=10.0.0.9:5322 laddr=10.0.0.1:6379 fd=9 name=age=1 age=50 idle=15 flags=N db=3 cmd=hset user=default
@@ -319,8 +397,62 @@ nonsense
         let expected = ForeignWorkers {
             busy: [(address("10.0.0.2"), 1), (address("10.0.0.3"), 2)].into(),
             waiting: [(address("10.0.0.1"), vec![1])].into(),
+            ..ForeignWorkers::default()
         };
-        assert_eq!(takers(&list.concat(), 2), expected);
+        assert_eq!(Takers::default().look(&list.concat(), 2), expected);
+    }
+
+    fn seen(takers: &Takers, lines: &[&str]) -> (Vec<(String, u64)>, Vec<String>, Vec<String>) {
+        let lines: Vec<_> = lines.iter().map(|line| format!("{line} age=60 db=2\n")).collect();
+        let workers = takers.look(&lines.concat(), 2);
+        let busy = workers
+            .busy
+            .iter()
+            .map(|(address, jobs)| (address.to_string(), *jobs));
+        let waiting = workers.waiting.keys().map(IpAddr::to_string);
+        let unsure = workers.unsure.iter().map(IpAddr::to_string);
+        (busy.collect(), waiting.collect(), unsure.collect())
+    }
+
+    #[test]
+    fn worker_that_puts_next_job_while_it_works_is_busy_until_it_waits() {
+        let takers = Takers::default();
+        let waits = "id=1 addr=10.0.0.1:5 flags=b cmd=blpop idle=1";
+        assert_eq!(
+            seen(&takers, &[waits]),
+            (vec![], vec!["10.0.0.1".to_owned()], vec![])
+        );
+        // However long ago it called something.
+        for last in ["cmd=blpop idle=0", "cmd=rpush idle=0", "cmd=llen idle=90000"] {
+            let works = format!("id=1 addr=10.0.0.1:5 flags=N {last}");
+            assert_eq!(seen(&takers, &[&works]).0, [("10.0.0.1".to_owned(), 1)], "{last}");
+        }
+        assert_eq!(seen(&takers, &[waits]).0, []);
+        // Its number belongs to somebody else after a restart of the server.
+        let other = "id=1 addr=10.0.0.9:7 flags=N cmd=ping idle=0";
+        assert_eq!(seen(&takers, &[other]), (vec![], vec![], vec![]));
+        let works = "id=1 addr=10.0.0.1:5 flags=N cmd=ping idle=0";
+        assert_eq!(seen(&takers, &[works]).0, [], "its end was seen");
+    }
+
+    #[test]
+    fn worker_never_seen_to_take_counts_as_busy_for_a_while() {
+        let takers = Takers::default();
+        let puts = |idle: u64| format!("id=1 addr=10.0.0.1:5 flags=N cmd=rpush idle={idle}");
+        let expected = (
+            vec![("10.0.0.1".to_owned(), 1)],
+            vec![],
+            vec!["10.0.0.1".to_owned()],
+        );
+        assert_eq!(seen(&takers, &[&puts(599)]), expected);
+        assert_eq!(seen(&takers, &[&puts(600)]), (vec![], vec![], vec![]));
+        let waits = "id=2 addr=10.0.0.1:6 flags=b cmd=blpop idle=1";
+        let beside = seen(&takers, &[&puts(0), waits]);
+        assert_eq!(beside, (vec![], vec!["10.0.0.1".to_owned()], vec![]));
+        for watches in ["ping", "info", "client|list", "lpop", "NULL"] {
+            let line = format!("id=3 addr=10.0.0.3:5 flags=N cmd={watches} idle=0");
+            assert_eq!(seen(&takers, &[&line]).0, [], "{watches}");
+        }
     }
 
     const WORKER: &str = "10.0.0.9";
@@ -342,7 +474,10 @@ nonsense
             let (server, queue) = (redis.server(), Queue::new("queue".parse().unwrap()));
             let address = (server.address.host.as_str(), server.address.port);
             let raw = redis::Client::open(address).unwrap().get_connection().unwrap();
-            let (link, keys) = (Link::new(&server, queue.queue_db).unwrap(), Keys::new(&queue));
+            let (link, keys) = (
+                Link::new(&server, queue.queue_db, AnswerLimit::WORK).unwrap(),
+                Keys::new(&queue),
+            );
             let job = NewJob::new("a", "b");
             link.run(&keys, &Submit(std::slice::from_ref(&job)))
                 .await

@@ -42,7 +42,7 @@ pub mod test_server;
 
 #[cfg(feature = "args")]
 pub use args::RedisArgs;
-pub use connect::NO_CLUSTER;
+pub use connect::{AnswerLimit, NO_CLUSTER};
 pub use consumer::{
     Backoff, Claimed, Claims, Consumer, Ended, Ending, Finish, Identity, Lease, Nonce, Renewal, Retention,
     Retry, Terms, Tick, Token, Wake,
@@ -57,6 +57,9 @@ pub use overview::{Overview, WorkerJobs};
 pub use payload::Payload;
 pub use producer::Producer;
 pub use results::{JobResult, ResultHead, ResultLook};
-pub use risks::Risk;
-pub use server::{Address, Cluster, Queue, QueueName, Secret, Sentinel, Server, Tls, TlsIdentity};
+pub use risks::{Risk, risks_of};
+pub use server::{
+    Address, Cluster, LoginFiles, Queue, QueueName, Secret, Sentinel, Server, SettingFile, Tls, TlsFiles,
+    TlsIdentity,
+};
 pub use state::{JobState, Progress};

@@ -2,12 +2,13 @@
 
 use redis::Value;
 
-use crate::{Error, Job, JobId, Result, Status};
+use crate::{
+    Error, Job, JobId, Result, Status,
+    error::{brief, brief_debug},
+};
 
 pub(crate) fn unexpected(what: &str, value: &Value) -> Error {
-    // The value may be as long as a user's data.
-    let shown: String = format!("{value:?}").chars().take(200).collect();
-    Error::Unexpected(format!("{what}: {shown}"))
+    Error::Unexpected(format!("{what}: {}", brief_debug(value)))
 }
 
 pub(crate) fn array(value: Value) -> Result<Vec<Value>> {
@@ -72,7 +73,7 @@ pub(crate) fn score(value: Value) -> Result<Option<u64>> {
             // Whole numbers below 2^53: exact as floats.
             let score: f64 = text
                 .parse()
-                .map_err(|_| Error::Unexpected(format!("score {text:?}")))?;
+                .map_err(|_| Error::Unexpected(brief(format!("score {text:?}"))))?;
             Ok(Some(score.max(0.0) as u64))
         }
     }

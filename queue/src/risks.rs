@@ -3,7 +3,7 @@
 use std::{collections::HashMap, fmt};
 
 use crate::{
-    Error, Result,
+    Result, Server,
     connect::{Link, field},
 };
 
@@ -62,6 +62,14 @@ impl fmt::Display for Risk {
     }
 }
 
+/// What puts the data on a server at risk, whoever's queues are there. Asks over a connection of its own, which ends then.
+///
+/// # Errors
+/// Any that says why Redis cannot be asked.
+pub async fn risks_of(server: &Server) -> Result<Vec<Risk>> {
+    read(&Link::asking(server)?).await
+}
+
 /// Asks the server. All but the last is in `INFO`, which every user of the queue may run; `CONFIG`, which managed
 /// servers deny, is done without.
 pub(crate) async fn read(link: &Link) -> Result<Vec<Risk>> {
@@ -72,7 +80,7 @@ pub(crate) async fn read(link: &Link) -> Result<Vec<Risk>> {
     let fsync: HashMap<String, String> =
         match link.send(redis::cmd("CONFIG").arg(&["GET", "appendfsync"])).await {
             // Not for this user, or not on this server.
-            Err(Error::Denied(_) | Error::Unexpected(_)) => HashMap::new(),
+            Err(err) if err.is_denial() => HashMap::new(),
             answer => answer?,
         };
     Ok(judge(&info, fsync.get("appendfsync").map(String::as_str)))

@@ -1,6 +1,6 @@
 //! Where a Redis is and how to log in; which queue on it.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, fs, io, path::PathBuf, str::FromStr};
 
 use crate::{Error, Result};
 
@@ -15,6 +15,8 @@ pub struct Server {
     pub username: Option<String>,
     /// The password, if one is needed.
     pub password: Option<Secret>,
+    /// Files that hold the login. A file beats the value above.
+    pub login_files: LoginFiles,
     /// TLS, if it is spoken; with Sentinel too then.
     pub tls: Option<Tls>,
     /// Who knows where the master is, if it may move.
@@ -31,6 +33,7 @@ impl Server {
             address,
             username: None,
             password: None,
+            login_files: LoginFiles::default(),
             tls: None,
             sentinel: None,
             cluster: None,
@@ -99,6 +102,8 @@ pub struct Sentinel {
     pub username: Option<String>,
     /// The password on the sentinels, if one is needed.
     pub password: Option<Secret>,
+    /// Files that hold the login to the sentinels. A file beats the value above.
+    pub login_files: LoginFiles,
 }
 
 /// Redis Cluster: each key is on one of several masters, by the slot that its name (or the part of it in braces) falls into;
@@ -203,10 +208,80 @@ impl fmt::Debug for Secret {
 /// How TLS is spoken. All texts are PEM.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Tls {
-    /// The authorities that may have signed the server's certificate; `None` for the system's.
+    /// The authorities that may have signed the server's certificate; `None` for Mozilla's.
     pub ca: Option<String>,
     /// The client's certificate and key, if the server asks for one.
     pub identity: Option<TlsIdentity>,
+    /// The name that the server's certificate must be good for; `None` for the host that is connected to.
+    pub server_name: Option<String>,
+    /// Files that hold the texts. A file beats the value above.
+    pub files: TlsFiles,
+}
+
+/// A file that a setting names. It is read anew for each connection, because a mounted Secret changes while a program runs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SettingFile {
+    /// Its path.
+    pub path: PathBuf,
+    /// The setting that names it, for errors.
+    pub setting: &'static str,
+}
+
+impl SettingFile {
+    /// The whole text.
+    ///
+    /// # Errors
+    /// [`Error::UnreadableFile`].
+    pub fn read(&self) -> Result<String> {
+        fs::read_to_string(&self.path).map_err(|err| self.unreadable(&err))
+    }
+
+    /// The text without the newline at its end; `None` if nothing else is in it.
+    ///
+    /// # Errors
+    /// [`Error::UnreadableFile`].
+    pub fn read_line(&self) -> Result<Option<String>> {
+        let text = self.read()?;
+        let line = text.trim_end_matches(['\r', '\n']);
+        Ok(Some(line.to_owned()).filter(|line| !line.is_empty()))
+    }
+
+    /// As [`SettingFile::read_line`]; a file that does not exist holds nothing.
+    ///
+    /// # Errors
+    /// [`Error::UnreadableFile`].
+    pub fn read_line_if_exists(&self) -> Result<Option<String>> {
+        match fs::metadata(&self.path) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
+            _ => self.read_line(),
+        }
+    }
+
+    fn unreadable(&self, err: &io::Error) -> Error {
+        Error::UnreadableFile {
+            path: self.path.display().to_string(),
+            setting: self.setting,
+            detail: err.to_string(),
+        }
+    }
+}
+
+/// The files of a login.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct LoginFiles {
+    /// Holds the ACL user's name. No such file: no user name, as a mounted Secret need not have that key.
+    pub username: Option<SettingFile>,
+    /// Holds the password.
+    pub password: Option<SettingFile>,
+}
+
+/// The files of TLS, all PEM.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct TlsFiles {
+    /// The authorities that may have signed the server's certificate.
+    pub ca: Option<SettingFile>,
+    /// The client's certificate, and its key.
+    pub identity: Option<[SettingFile; 2]>,
 }
 
 /// A client certificate. Both texts are PEM.

@@ -148,6 +148,12 @@ pub struct RedisTls {
     /// must allow its use by the label `workerpool.dev/redis-credentials: "true"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<TlsSecretRef>,
+
+    /// The name that the certificate of Redis, and those of its sentinels, must be good for. Absent: the host that is connected to,
+    /// as `redis.NAMESPACE.svc` for the bare name `redis`, or the address that Sentinel names.
+    #[schemars(length(min = 1, max = 253))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
 }
 
 /// A Secret with a login.

@@ -162,6 +162,9 @@ fn login(prefix: &str, secret: &CredentialsSecretRef, folder: Folder, program: P
 fn encryption(tls: &Tls, secret: Option<&TlsSecretRef>) -> Vec<EnvVar> {
     let file = |key: &String| secrets::TLS.file(key);
     let mut env = vec![value("WORKERPOOL_REDIS_TLS", "true")];
+    if let Some(name) = &tls.server_name {
+        env.push(value("WORKERPOOL_REDIS_TLS_SERVER_NAME", name));
+    }
     let Some(secret) = secret else { return env };
     if tls.ca.is_some() {
         env.push(value("WORKERPOOL_REDIS_CA_FILE", file(&secret.ca_key)));

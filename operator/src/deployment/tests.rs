@@ -551,3 +551,17 @@ fn command_in_somebody_elses_image_reads_redis_certificates_too() {
         .collect();
     assert_eq!(folders, ["/app", "/workerpool", "/var/run/workerpool/redis-tls"]);
 }
+
+#[test]
+fn name_for_certificates_is_given_to_workers_only_where_pool_sets_it() {
+    let mut server = Server::new("redis:6379".parse().unwrap());
+    for name in [None, Some("redis.example.com")] {
+        server.tls = Some(Tls {
+            server_name: name.map(str::to_owned),
+            ..Tls::default()
+        });
+        let deployment = built_for(&pool(json!({"redis": {"tls": {}}})), &server);
+        let given = &env(&deployment, "WORKERPOOL_REDIS_TLS_SERVER_NAME")["value"];
+        assert_eq!(given, &json!(name));
+    }
+}

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use queue::{JobId, JobState, Producer, Queue, Server};
+use queue::{AnswerLimit, JobId, JobState, Producer, Queue, Server};
 
 use super::{
     access::Access,
@@ -150,7 +150,7 @@ impl Link {
     fn connection(&mut self, now: Instant) -> Option<Producer> {
         let (server, queue) = self.source.as_ref()?;
         if self.producer.is_none() {
-            match Producer::new(server, queue.clone()) {
+            match Producer::with_limit(server, queue.clone(), AnswerLimit::SUBMIT) {
                 Ok(producer) => self.producer = Some((producer, now)),
                 Err(error) => {
                     self.failed(error, now);

@@ -64,7 +64,11 @@ pub struct Marks {
 pub(super) async fn do_chores(drainer: &Drainer, queue: &Queue, chores: Chores) -> Result<()> {
     drainer.tick(queue, &chores.terms).await?;
     if chores.recover_foreign {
-        drainer.sweep(queue, &chores.terms, true).await?;
+        // The tick before it works, so no reading fails for the same cause and says so.
+        let swept = drainer.sweep(queue, &chores.terms, true).await;
+        swept.inspect_err(|error| {
+            tracing::warn!(queue = %queue.name, %error, "cannot look for jobs that foreign workers lost; trying again");
+        })?;
     }
     Ok(())
 }
@@ -253,6 +257,7 @@ mod tests {
         let connected = ForeignWorkers {
             busy: [(address(1), 1), (address(2), 1)].into(),
             waiting: [(address(3), vec![3])].into(),
+            ..ForeignWorkers::default()
         };
         // Beside the worker of ours in `a` something else uses the same address.
         let held = HashMap::from([("a", 0)]);

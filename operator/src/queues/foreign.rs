@@ -5,7 +5,8 @@
 //! job: else, as a Python program that is a container's first process does not hear SIGTERM, it takes jobs until it is killed.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
@@ -45,10 +46,15 @@ impl ForeignAtWork {
 }
 
 /// Sees what they do, at these addresses, and dismisses those that need not wait any more.
-pub(super) async fn look(drainer: &Drainer, queues: &[(Queue, Arc<Addresses>)]) -> Result<Connected> {
-    let mut connected = Connected::ask(drainer, queues).await?;
-    connected.dismiss(drainer, queues).await?;
-    Ok(connected)
+pub(super) async fn look(drainer: &Drainer, queues: &[(Queue, Arc<Addresses>)]) -> Connected {
+    let mut connected = Connected::default();
+    let asked = async {
+        connected.ask(drainer, queues).await?;
+        connected.dismiss(drainer, queues).await
+    };
+    connected.failure = asked.await.err();
+    connected.unsure = connected.unsure_among(queues);
+    connected
 }
 
 /// A command that this user may not run.
@@ -65,23 +71,34 @@ pub(super) enum Denied {
 pub(super) struct Connected {
     by_database: BTreeMap<u32, ForeignWorkers>,
     pub(super) denied: Option<Denied>,
+    /// Why it could not be asked; the next reading asks again.
+    pub(super) failure: Option<queue::Error>,
+    /// The addresses of workers that count as busy although nobody saw them take a job.
+    pub(super) unsure: BTreeSet<IpAddr>,
 }
 
 impl Connected {
     /// Asks for the database of each of these queues. After they were read: a job that is taken in between is counted twice
     /// until the next reading, which is on its way then. The other way round it would not be counted at all.
-    async fn ask(drainer: &Drainer, queues: &[(Queue, Arc<Addresses>)]) -> Result<Self> {
-        let mut connected = Self::default();
+    async fn ask(&mut self, drainer: &Drainer, queues: &[(Queue, Arc<Addresses>)]) -> Result<()> {
         for (queue, _) in queues {
-            if let Entry::Vacant(entry) = connected.by_database.entry(queue.queue_db) {
+            if let Entry::Vacant(entry) = self.by_database.entry(queue.queue_db) {
                 let workers = drainer.foreign_workers(queue).await?;
                 if workers.is_none() {
-                    connected.denied = Some(Denied::List);
+                    self.denied = Some(Denied::List);
                 }
                 entry.insert(workers.unwrap_or_default());
             }
         }
-        Ok(connected)
+        Ok(())
+    }
+
+    fn unsure_among(&self, queues: &[(Queue, Arc<Addresses>)]) -> BTreeSet<IpAddr> {
+        let unsure = queues.iter().filter_map(|(queue, addresses)| {
+            let workers = self.by_database.get(&queue.queue_db)?;
+            Some(workers.unsure.intersection(&addresses.all).copied())
+        });
+        unsure.flatten().collect()
     }
 
     /// Tells those that wait, and whose pods are to end, that there is nothing to wait for.
@@ -120,8 +137,6 @@ impl Connected {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
     use super::*;
 
     fn address(last: u8) -> IpAddr {
@@ -137,10 +152,11 @@ mod tests {
                 (address(8), vec![81]),
             ]
             .into(),
+            ..ForeignWorkers::default()
         };
         Connected {
             by_database: [(queue.queue_db, workers)].into(),
-            denied: None,
+            ..Connected::default()
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use queue::{Drainer, Result, Risk, Server};
+use queue::{Result, Risk, Server};
 
 /// How often to ask: who runs the server may set it up anew while it runs.
 const ASK_EVERY: Duration = Duration::from_secs(300);
@@ -76,7 +76,7 @@ pub(super) async fn ask(server: Server) -> Result<Vec<Risk>> {
             "the nodes of a Redis Cluster are not asked how they keep their data".to_owned(),
         ));
     }
-    Drainer::new(&server)?.risks().await
+    queue::risks_of(&server).await
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The task of one server: reads what changed, polls what did not, runs errands.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -91,6 +92,10 @@ pub(super) struct ServerTask {
     since: Instant,
     /// What it was said of foreign workers that this user may not do.
     foreign_denied: Option<Denied>,
+    /// Why foreign workers could not be followed at the last reading.
+    foreign_failure: Option<queue::Error>,
+    /// Addresses of foreign workers of which it was said that nobody knows whether they work.
+    foreign_unsure: BTreeSet<IpAddr>,
     /// The process that the last reading came from.
     run_id: Option<String>,
     under_way: FuturesUnordered<BoxFuture<'static, Done>>,
@@ -206,6 +211,8 @@ impl ServerTask {
             risks: Risks::asked_first(Instant::now()),
             since: Instant::now(),
             foreign_denied: None,
+            foreign_failure: None,
+            foreign_unsure: BTreeSet::new(),
             run_id: None,
             under_way: FuturesUnordered::new(),
             reading: false,
@@ -394,11 +401,10 @@ impl ServerTask {
                 let readings = observer.read_all(&subjects).await;
                 let connected = match drainer {
                     Some(drainer) => foreign::look(&drainer, &with_foreign).await,
-                    None => Ok(Connected::default()),
+                    None => Connected::default(),
                 };
                 let readings = subjects.into_iter().zip(readings).collect();
-                // A server that fails here is seen to fail by its readings.
-                Done::Read(readings, connected.unwrap_or_default())
+                Done::Read(readings, connected)
             }
             .boxed(),
         );
@@ -500,7 +506,7 @@ impl ServerTask {
         match done {
             Done::Read(readings, connected) => {
                 self.reading = false;
-                self.tell_of_denial(connected.denied);
+                self.report_foreign(&connected);
                 for (subject, reading) in readings {
                     self.take_in_reading(&subject, reading, &connected);
                 }
@@ -533,7 +539,10 @@ impl ServerTask {
                     // An empty queue may go to another node, and nobody tells of what changes there.
                     next = next.min(reading.read_at + POLL_BUSY);
                 }
-                if at_work.is_some_and(|foreign| foreign.jobs > 0) || followed.has_ending() {
+                if at_work.is_some_and(|foreign| foreign.jobs > 0)
+                    || followed.has_ending()
+                    || connected.failure.is_some()
+                {
                     next = next.min(reading.read_at + foreign::POLL);
                 }
                 self.reads.no_later(subject, next);
@@ -558,17 +567,33 @@ impl ServerTask {
         }
     }
 
-    fn tell_of_denial(&mut self, denied: Option<Denied>) {
-        if denied.is_none() || denied == self.foreign_denied {
+    /// Logs once what is not known of foreign workers.
+    fn report_foreign(&mut self, connected: &Connected) {
+        let server = &self.server.address;
+        for address in connected.unsure.difference(&self.foreign_unsure) {
+            tracing::warn!(%server, %address,
+                "a foreign worker was not seen to take a job, but is not waiting for one: its pod counts as busy until it waits, \
+                 or has called nothing for 10 minutes");
+        }
+        self.foreign_unsure.clone_from(&connected.unsure);
+        let failure = connected.failure.as_ref();
+        if let Some(error) = failure
+            && self.foreign_failure.as_ref().map(queue::Error::kind) != Some(error.kind())
+        {
+            tracing::warn!(%server, %error, "what foreign workers do cannot be read: what was last seen counts until it can");
+        }
+        self.foreign_failure = failure.cloned();
+        if connected.denied.is_none() || connected.denied == self.foreign_denied {
             return;
         }
-        self.foreign_denied = denied;
-        let server = &self.server.address;
-        match denied {
+        self.foreign_denied = connected.denied;
+        match connected.denied {
             Some(Denied::List) => tracing::warn!(%server,
-                "this user may not ask who is connected (CLIENT LIST): jobs that foreign workers have do not count as running"),
+                "CLIENT LIST is denied, so jobs that foreign workers have do not count as running: grant it (ACL SETUSER <user> \
+                 +client|list)"),
             Some(Denied::Unblock) => tracing::warn!(%server,
-                "this user may not end a wait (CLIENT UNBLOCK): foreign workers of pods that are to end take jobs until they are killed"),
+                "CLIENT UNBLOCK is denied, so foreign workers of pods that are to end take jobs until they are killed: grant it (ACL \
+                 SETUSER <user> +client|unblock)"),
             None => {}
         }
     }

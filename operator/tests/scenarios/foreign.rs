@@ -89,6 +89,22 @@ async fn job_of_an_adopted_deployments_worker_runs_until_it_asks_for_the_next() 
 }
 
 #[tokio::test]
+async fn worker_that_calls_something_else_while_it_works_keeps_its_pod_until_it_waits() {
+    let (world, mut connections) = adopted(adopting(json!({}))).await;
+    // As `q.put(next)` does, but for the job that it would bring. The operator begins to look only now.
+    connections[0].write_all(b"LLEN hotqueue:queue\r\n").unwrap();
+    let mut world = world.settled().await;
+    let status = world.reconcile_until(&Method::PATCH, STATUS).await.body;
+    assert_eq!(status["status"]["queue"]["running"], 1, "{status}");
+    assert_eq!(status["status"]["desiredReplicas"], 1, "{status}");
+
+    world.api.forget_calls();
+    connections[0].write_all(b"BLPOP hotqueue:queue 0\r\n").unwrap();
+    let scale = world.reconcile_until(&Method::PATCH, SCALE).await;
+    assert_eq!(scale.body["spec"]["replicas"], 0, "nobody told of it");
+}
+
+#[tokio::test]
 async fn pods_of_our_own_workers_are_not_asked_for() {
     let world = World::with_pool(json!({"scaling": {"minReplicas": 2}})).deployed(2);
     let ours = pod_at("a", "hw7-5f9", "127.0.0.3");

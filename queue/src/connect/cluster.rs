@@ -5,13 +5,20 @@
 
 use std::time::Duration;
 
-use redis::{
-    AsyncConnectionConfig, Cmd, Pipeline, ProtocolVersion, RedisResult, Value, aio::MultiplexedConnection,
-};
+use redis::{AsyncConnectionConfig, Cmd, Pipeline, ProtocolVersion, RedisResult, Value};
 use tokio::task::JoinSet;
 
-use super::{client::Login, is_noscript, sentinels::within};
-use crate::{Address, Error, Result, Server, error::During, scripts::Script};
+use super::{
+    client::{Connection, Failure, Login},
+    is_noscript,
+    sentinels::within,
+    stream::AnswerLimit,
+};
+use crate::{
+    Address, Error, Result, Server,
+    error::{During, brief},
+    scripts::Script,
+};
 
 /// How long a node may take to be reached and to answer: one that is down must not hold up the others.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -27,7 +34,7 @@ impl Nodes {
     pub(crate) fn new(server: &Server) -> Self {
         Self {
             // A cluster has one database.
-            login: Login::to(server, 0, ProtocolVersion::RESP2),
+            login: Login::to(server, 0, ProtocolVersion::RESP2, AnswerLimit::READ),
         }
     }
 
@@ -66,9 +73,8 @@ impl Nodes {
             let mut connection = connect(&self.login, address).await?;
             // It is asked too seldom to find out first whether it knows the script.
             script.load_async(&mut connection).await?;
-            connection
-                .send_packed_commands(&pipeline, 0, pipeline.len())
-                .await
+            let answers = connection.send_packed_commands(&pipeline, 0, pipeline.len());
+            Ok(answers.await?)
         });
         let answer = answers.await?.pop().unwrap_or_default();
         answer
@@ -80,9 +86,9 @@ impl Nodes {
 /// The node that another one names, as `host:port`.
 pub(crate) fn named(to: &str, by: &Address) -> Result<Address> {
     let bad = || {
-        Error::Unexpected(format!(
+        Error::Unexpected(brief(format!(
             "the cluster's node {by} names {to:?} as the one that has the keys"
-        ))
+        )))
     };
     // An IPv6 address has no brackets there.
     let (host, port) = to.rsplit_once(':').ok_or_else(bad)?;
@@ -113,9 +119,8 @@ async fn owners_by(login: Login, address: Address, commands: Vec<Cmd>) -> Result
     }
     let answers = within(PATIENCE, &address.to_string(), async {
         let mut connection = connect(&login, &address).await?;
-        connection
-            .send_packed_commands(&pipeline, 0, pipeline.len())
-            .await
+        let answers = connection.send_packed_commands(&pipeline, 0, pipeline.len());
+        Ok(answers.await?)
     })
     .await?;
     let answers = answers.into_iter().map(Value::extract_error);
@@ -140,12 +145,9 @@ fn owner_by(address: &Address, answer: RedisResult<Value>) -> Result<Address> {
     }
 }
 
-async fn connect(login: &Login, address: &Address) -> RedisResult<MultiplexedConnection> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(PATIENCE))
-        .set_response_timeout(Some(PATIENCE));
-    let client = login.build(address)?;
-    client.get_multiplexed_async_connection_with_config(&config).await
+async fn connect(login: &Login, address: &Address) -> Result<Connection, Failure> {
+    let config = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
+    login.connect(address, PATIENCE, config).await
 }
 
 fn during(address: &str) -> During<'_> {

@@ -1,62 +1,136 @@
-//! What is asked on a new connection before anybody uses it.
+//! What is asked on a new connection before anybody uses it, and whether the server will do.
+//!
+//! `INFO` tells the version and the role. A user may be denied it (`-@dangerous`), and a proxy may tell neither. `HELLO`, which
+//! no user is denied, is asked then. What nobody tells is not held against the server: a queue's length can be read all the same.
 
 use std::collections::HashMap;
 
-use redis::{Pipeline, RedisError, Value, aio::MultiplexedConnection};
+use redis::{Cmd, RedisError, Value, aio::ConnectionLike};
 
-use crate::{Error, Result};
+use super::client::Connection;
+use crate::{
+    Error, Result,
+    error::{During, brief},
+};
 
 /// The first version with `LMOVE`, and `LPOP` with a count.
-const OLDEST: (u32, u32) = (6, 2);
+const OLDEST_FOR_OWN: (u32, u32) = (6, 2);
+
+/// The first version with consumer groups.
+const OLDEST_FOR_SOURCES: (u32, u32) = (5, 0);
 
 /// What a server tells of itself.
 #[derive(Debug)]
-pub(super) struct Introduction {
-    version: String,
+pub(crate) struct Introduction {
+    address: String,
+    version: Option<String>,
     role: Option<String>,
+    /// Why it does not answer `INFO`.
+    denied: Option<Error>,
 }
 
 impl Introduction {
-    pub(super) async fn ask(connection: &mut MultiplexedConnection) -> Result<Self, RedisError> {
+    /// Asks for version and role.
+    pub(super) async fn ask(
+        connection: &mut Connection,
+        address: &str,
+        resp3: bool,
+    ) -> Result<Self, RedisError> {
+        let mut told = Self {
+            address: address.to_owned(),
+            version: None,
+            role: None,
+            denied: None,
+        };
         // Several sections in one call are for Redis 7.
-        let (server, replication): (String, String) = Pipeline::new()
-            .cmd("INFO")
-            .arg("server")
-            .cmd("INFO")
+        let (mut server, mut replication) = (redis::cmd("INFO"), redis::cmd("INFO"));
+        server.arg("server");
+        replication.arg("replication");
+        match ask_both(connection, [&server, &replication]).await {
+            Ok([server, replication]) => {
+                // Valkey tells the Redis version that it is compatible with.
+                told.version = field(&server, "redis_version").map(str::to_owned);
+                told.role = field(&replication, "role").map(str::to_owned);
+            }
+            Err(err) => {
+                told.denied = Some(denial(err, address)?);
+                let hello = ask_hello(connection, resp3).await?;
+                let text = |name| hello.get(name).and_then(as_text);
+                told.version = text("version");
+                told.role = text("role");
+            }
+        }
+        Ok(told)
+    }
+
+    /// Whether a queue of ours can live on this server. Its scripts call `INFO`, by which they notice that the server was
+    /// restarted or made a replica.
+    pub(crate) fn check_for_own(&self) -> Result<()> {
+        if let Some(denied) = &self.denied {
+            return Err(Error::Denied(format!(
+                "{denied}: a queue of workerpool's own needs INFO, so grant it (ACL SETUSER <user> +info)"
+            )));
+        }
+        let needed = "6.2 or newer is needed for a queue of workerpool's own (a queue with a source is read from 5.0 on)";
+        self.check_version(OLDEST_FOR_OWN, needed)?;
+        check_role(self.role.as_deref(), &self.address)
+    }
+
+    /// Whether other systems' queues can be read on this server.
+    pub(super) fn check_for_sources(&self) -> Result<()> {
+        self.check_version(OLDEST_FOR_SOURCES, "5.0 or newer is needed")?;
+        check_role(self.role.as_deref(), &self.address)
+    }
+
+    /// What cannot be known of this server.
+    pub(super) fn unknown(&self) -> Option<String> {
+        let denied = self.denied.as_ref()?;
+        Some(format!(
+            "{denied}: sources are read without INFO, but a restart is not noticed, a change to a replica up to 3 s late, and not \
+             whether data is safe; grant it (ACL SETUSER <user> +info)"
+        ))
+    }
+
+    fn check_version(&self, oldest: (u32, u32), needed: &'static str) -> Result<()> {
+        let Some(version) = &self.version else {
+            return Ok(());
+        };
+        let mut numbers = version.split('.').map_while(|number| number.parse::<u32>().ok());
+        match (numbers.next(), numbers.next()) {
+            (Some(major), Some(minor)) if (major, minor) >= oldest => Ok(()),
+            _ => Err(Error::TooOld {
+                found: brief(version.clone()),
+                needed,
+            }),
+        }
+    }
+
+    /// Asks once more for the role: a server that was made a replica goes on answering, without an error, what was long ago.
+    pub(super) async fn ask_role(
+        &self,
+        connection: &mut Connection,
+        resp3: bool,
+    ) -> Result<Option<String>, RedisError> {
+        if self.denied.is_some() {
+            let hello = ask_hello(connection, resp3).await?;
+            return Ok(hello.get("role").and_then(as_text));
+        }
+        let replication: String = redis::cmd("INFO")
             .arg("replication")
             .query_async(connection)
             .await?;
-        Ok(Self {
-            // Valkey tells the Redis version that it is compatible with.
-            version: field(&server, "redis_version")
-                .unwrap_or("of unknown version")
-                .to_owned(),
-            role: field(&replication, "role").map(str::to_owned),
-        })
-    }
-
-    /// Whether the queue can live on this server.
-    pub(super) fn check(self, address: &str) -> Result<()> {
-        let mut numbers = self
-            .version
-            .split('.')
-            .map_while(|number| number.parse::<u32>().ok());
-        match (numbers.next(), numbers.next()) {
-            (Some(major), Some(minor)) if (major, minor) >= OLDEST => {}
-            _ => return Err(Error::TooOld { found: self.version }),
-        }
-        check_role(self.role.as_deref(), address)
+        Ok(field(&replication, "role").map(str::to_owned))
     }
 }
 
 /// A replica answers with what may be long past, and without an error; a server that tells no role (some proxies) is
 /// believed.
-pub(super) fn check_role(role: Option<&str>, address: &str) -> Result<()> {
+pub(crate) fn check_role(role: Option<&str>, address: &str) -> Result<()> {
     match role {
-        None | Some("master") => Ok(()),
+        None | Some("" | "master") => Ok(()),
         Some(role) => Err(Error::NotMaster {
             address: address.to_owned(),
-            role: role.to_owned(),
+            role: brief(role.to_owned()),
         }),
     }
 }
@@ -67,10 +141,46 @@ pub(crate) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
 }
 
+async fn ask_both(connection: &mut Connection, commands: [&Cmd; 2]) -> Result<[String; 2], RedisError> {
+    let [first, second] = commands;
+    Ok([
+        first.query_async(connection).await?,
+        second.query_async(connection).await?,
+    ])
+}
+
+/// The denial, if it is one.
+fn denial(err: RedisError, address: &str) -> Result<Error, RedisError> {
+    let during = During {
+        address,
+        connecting: true,
+        patience: super::CONNECT_TIMEOUT,
+    };
+    match Error::from_redis(&err, during) {
+        denied if denied.is_denial() => Ok(denied),
+        _ => Err(err),
+    }
+}
+
+/// What `HELLO` tells, in the protocol that is spoken already; nothing where it is not known (before Redis 6).
+async fn ask_hello(connection: &mut Connection, resp3: bool) -> Result<HashMap<String, Value>, RedisError> {
+    let mut hello = redis::cmd("HELLO");
+    hello.arg(if resp3 { 3 } else { 2 });
+    match connection.req_packed_command(&hello).await?.extract_error() {
+        Ok(answer) => Ok(redis::from_redis_value(answer).unwrap_or_default()),
+        Err(err) if err.is_unrecoverable_error() => Err(err),
+        Err(_) => Ok(HashMap::new()),
+    }
+}
+
+fn as_text(value: &Value) -> Option<String> {
+    redis::from_redis_value(value.clone()).ok()
+}
+
 /// Asks to be told of changes to what is read after `CLIENT CACHING YES`; false if the server refuses that.
-pub(super) async fn start_tracking(connection: &mut MultiplexedConnection) -> Result<bool, RedisError> {
+pub(super) async fn start_tracking(connection: &mut Connection) -> Result<bool, RedisError> {
     // In RESP2 the server would answer OK too, and nothing would ever come.
-    let hello: HashMap<String, Value> = redis::cmd("HELLO").query_async(connection).await?;
+    let hello = ask_hello(connection, true).await?;
     if hello.get("proto") != Some(&Value::Int(3)) {
         tracing::warn!("the connection does not speak RESP3; polling is all there is");
         return Ok(false);

@@ -5,8 +5,8 @@
 //! `CLIENT TRACKING`; it knows no Sentinel; and a new connection may lead to another server, which has to be looked at
 //! again.
 //!
-//! `pace` says when the next connection may be made, `sentinels` to whom, `handshake` what is asked first. `cluster` asks which
-//! node has a key.
+//! `pace` says when the next connection may be made, `sentinels` to whom, `client` how to log in, `stream` how much may be
+//! answered, `handshake` what is asked first. `cluster` asks which node has a key.
 
 mod client;
 mod cluster;
@@ -15,28 +15,32 @@ mod opinions;
 mod pace;
 mod sentinels;
 mod slot;
+mod stream;
 mod turned_away;
 
 use std::{
-    sync::{Arc, Weak},
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, ProtocolVersion, RedisError,
-    ServerErrorKind, Value, aio::MultiplexedConnection,
+    AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, Pipeline, ProtocolVersion, RedisError,
+    ServerErrorKind, Value,
 };
 use tokio::task::JoinHandle;
 
+pub use self::stream::AnswerLimit;
 use self::{
-    client::Login,
-    handshake::{Introduction, check_role, start_tracking},
+    client::{Connection, Failure, Login},
+    handshake::start_tracking,
     sentinels::Sentinels,
     slot::Slot,
 };
 pub(crate) use self::{
     cluster::{Nodes, named},
-    handshake::field,
+    handshake::{Introduction, check_role, field},
+    stream::AnswerTooLarge,
 };
 use crate::{
     Address, Error, Result, Server,
@@ -64,18 +68,30 @@ pub(crate) struct Link {
     login: Login,
     target: Target,
     patience: Duration,
+    /// Whether a queue of ours is used over it, which needs more of a server.
+    own: bool,
     /// What is told of changes; set on the observer's connection only.
     ear: Option<Arc<Ear>>,
     slot: Arc<Slot>,
+    /// What was logged as denied.
+    denials: Mutex<BTreeSet<&'static str>>,
     /// Held by the one who connects.
     connecting: tokio::sync::Mutex<()>,
+}
+
+/// What a link is for.
+enum Use {
+    /// Queues of ours.
+    Own,
+    /// Reading, also other systems' queues, on older servers and with fewer rights; perhaps told of changes.
+    Sources(Option<Arc<Ear>>),
 }
 
 /// To whom a link leads.
 #[derive(Debug)]
 enum Target {
     /// Always the same address, whoever answers there.
-    Address(Box<Client>),
+    Address(Address),
     /// Whom Sentinel calls the master.
     Master(Arc<Sentinels>),
 }
@@ -83,11 +99,14 @@ enum Target {
 /// A connection, as long as it lives.
 #[derive(Debug, Clone)]
 pub(crate) struct Live {
-    pub(crate) connection: MultiplexedConnection,
+    pub(crate) connection: Connection,
+    /// What the server told of itself.
+    pub(crate) introduction: Arc<Introduction>,
     /// Tells it from the ones before.
     pub(crate) generation: u64,
     /// Whether the server tells of changes on it.
     pub(crate) tracked: bool,
+    resp3: bool,
     /// Whom it leads to, for errors.
     pub(crate) address: Arc<str>,
     made_at: Instant,
@@ -105,33 +124,50 @@ impl Drop for Listener {
 }
 
 impl Link {
-    /// A link to `db` of the server.
-    pub(crate) fn new(server: &Server, db: u32) -> Result<Self> {
-        Self::with(server, db, RESPONSE_TIMEOUT, None)
+    /// A link to `db` of the server, for queues of ours.
+    pub(crate) fn new(server: &Server, db: u32, limit: AnswerLimit) -> Result<Self> {
+        Self::with(server, db, limit, RESPONSE_TIMEOUT, Use::Own)
     }
 
     /// A link on which answers may take longer, because commands block.
     pub(crate) fn blocking(server: &Server, db: u32, longest: Duration) -> Result<Self> {
-        Self::with(server, db, longest + RESPONSE_TIMEOUT, None)
+        let patience = longest + RESPONSE_TIMEOUT;
+        Self::with(server, db, AnswerLimit::WORK, patience, Use::Own)
     }
 
-    /// A link on which the server tells of changes.
+    /// A link over which queues of others may be read, too, and on which the server tells of changes.
     pub(crate) fn tracking(server: &Server, ear: Arc<Ear>) -> Result<Self> {
-        Self::with(server, 0, RESPONSE_TIMEOUT, Some(ear))
+        Self::with(
+            server,
+            0,
+            AnswerLimit::READ,
+            RESPONSE_TIMEOUT,
+            Use::Sources(Some(ear)),
+        )
     }
 
-    fn with(server: &Server, db: u32, patience: Duration, ear: Option<Arc<Ear>>) -> Result<Self> {
+    /// A link over which a server is asked about itself, whoever's queues are there.
+    pub(crate) fn asking(server: &Server) -> Result<Self> {
+        Self::with(server, 0, AnswerLimit::READ, RESPONSE_TIMEOUT, Use::Sources(None))
+    }
+
+    fn with(server: &Server, db: u32, limit: AnswerLimit, patience: Duration, usage: Use) -> Result<Self> {
         if server.cluster.is_some() {
             return Err(Error::Config(NO_CLUSTER.to_owned()));
         }
+        let (own, ear) = match usage {
+            Use::Own => (true, None),
+            Use::Sources(ear) => (false, ear),
+        };
         let protocol = if ear.is_some() {
             ProtocolVersion::RESP3
         } else {
             ProtocolVersion::RESP2
         };
-        let login = Login::to(server, db, protocol);
+        let login = Login::to(server, db, protocol, limit);
+        login.check(&server.address)?;
         let target = match &server.sentinel {
-            None => Target::Address(Box::new(login.client(&server.address)?)),
+            None => Target::Address(server.address.clone()),
             Some(sentinel) => Target::Master(Arc::new(Sentinels::new(sentinel, server)?)),
         };
         Ok(Self {
@@ -139,10 +175,18 @@ impl Link {
             login,
             target,
             patience,
+            own,
             ear,
             slot: Arc::default(),
+            denials: Mutex::default(),
             connecting: tokio::sync::Mutex::default(),
         })
+    }
+
+    /// Whether it is the first time on this link that this is denied, so that it is logged once.
+    pub(crate) fn is_first_denial(&self, what: &'static str) -> bool {
+        let mut denials = self.denials.lock().unwrap_or_else(PoisonError::into_inner);
+        denials.insert(what)
     }
 
     /// Where it leads, as it was configured.
@@ -181,6 +225,18 @@ impl Link {
             .map_err(|err| self.failed(&live, &err))
     }
 
+    /// Sends commands in one round trip; one answer each, in their order.
+    pub(crate) async fn send_all(&self, pipeline: &Pipeline) -> Result<Vec<Result<Value>>> {
+        let mut live = self.live().await?;
+        let answers = live
+            .connection
+            .send_packed_commands(pipeline, 0, pipeline.len())
+            .await
+            .map_err(|err| self.failed(&live, &err))?;
+        let understand = |answer: Value| answer.extract_error().map_err(|err| self.failed(&live, &err));
+        Ok(answers.into_iter().map(understand).collect())
+    }
+
     /// One round trip, which also sees whether the server still is the master: one that was made a replica goes on
     /// answering, without an error, what was long ago. On a dead connection once more, as [`Link::run`].
     pub(crate) async fn ping(&self) -> Result<()> {
@@ -192,12 +248,12 @@ impl Link {
 
     async fn ask_role(&self) -> Result<()> {
         let mut live = self.live().await?;
-        let replication: String = redis::cmd("INFO")
-            .arg("replication")
-            .query_async(&mut live.connection)
+        let introduction = Arc::clone(&live.introduction);
+        let role = introduction
+            .ask_role(&mut live.connection, live.resp3)
             .await
             .map_err(|err| self.failed(&live, &err))?;
-        check_role(field(&replication, "role"), &live.address)
+        check_role(role.as_deref(), &live.address)
             .inspect_err(|err| self.give_up_because(live.generation, err))
     }
 
@@ -208,7 +264,13 @@ impl Link {
             connecting: false,
             patience: self.patience,
         };
-        let err = Error::from_redis(err, during);
+        let err = match live.connection.exceeded() {
+            Some(limit) => Error::AnswerTooLarge {
+                address: live.address.to_string(),
+                limit: limit.bytes(),
+            },
+            None => Error::from_redis(err, during),
+        };
         if err.needs_new_connection() {
             self.give_up_because(live.generation, &err);
         }
@@ -251,13 +313,12 @@ impl Link {
 
     async fn connect(&self) -> Result<Live> {
         let sentinels = match &self.target {
-            Target::Address(client) => return self.connect_to(client, &self.address).await,
+            Target::Address(address) => return self.connect_to(address, &self.address).await,
             Target::Master(sentinels) => sentinels,
         };
         let mut failure = None;
         for master in sentinels.masters().await? {
-            let client = self.login.client(&master)?;
-            match self.connect_to(&client, &sentinels.describe(&master)).await {
+            match self.connect_to(&master, &sentinels.describe(&master)).await {
                 Ok(live) => return Ok(self.listen_for_another(live, sentinels, master)),
                 Err(err) => failure = failure.or(Some(err)),
             }
@@ -289,77 +350,82 @@ impl Link {
         }
     }
 
-    async fn connect_to(&self, client: &Client, address: &str) -> Result<Live> {
+    /// Connects to whom `described` names in errors and logs.
+    async fn connect_to(&self, address: &Address, described: &str) -> Result<Live> {
         let during = During {
-            address,
+            address: described,
             connecting: true,
             patience: CONNECT_TIMEOUT,
         };
         let handshake = async {
-            match self.shake_hands(client, address).await {
-                Err(err) if self.ear.is_some() && client::refuses_resp3(&err) => {
-                    tracing::warn!(address, %err, "no RESP3 is spoken there; polling is all there is");
-                    self.shake_hands(&client::in_resp2(client)?, address).await
+            match self.shake_hands(&self.login, address, described).await {
+                Err(Failure::Redis(err)) if self.ear.is_some() && client::refuses_resp3(&err) => {
+                    tracing::warn!(address = described, %err, "no RESP3 is spoken there; polling is all there is");
+                    let login = self.login.in_resp2();
+                    self.shake_hands(&login, address, described).await
                 }
                 made => made,
             }
         };
-        // The timeout of redis-rs ends with the login; a server may fall silent after that too.
+        // A server may fall silent after the login, too.
         let made = tokio::time::timeout(2 * CONNECT_TIMEOUT, handshake)
             .await
             .map_err(|_| Error::Timeout {
-                address: address.to_owned(),
+                address: described.to_owned(),
                 after: 2 * CONNECT_TIMEOUT,
             })?;
-        let (connection, tracked) = match made {
-            Ok(made) => made?,
-            Err(err) => {
-                let reason = if err.is_connection_dropped() {
-                    turned_away::reason(client).await
-                } else {
-                    None
-                };
-                return Err(reason.unwrap_or_else(|| Error::from_redis(&err, during)));
+        match made {
+            Ok(live) => {
+                let Live {
+                    generation, tracked, ..
+                } = live;
+                tracing::debug!(address = described, generation, tracked, "connected to Redis");
+                Ok(live)
             }
-        };
-        let generation = self.slot.next_generation();
-        tracing::debug!(address, generation, tracked, "connected to Redis");
-        Ok(Live {
-            connection,
-            generation,
-            tracked,
-            address: address.into(),
-            made_at: Instant::now(),
-            _listener: None,
-        })
+            Err(Failure::Redis(err)) if err.is_connection_dropped() && !self.login.speaks_tls() => {
+                let reason = turned_away::reason(address).await;
+                Err(reason.unwrap_or_else(|| Error::from_redis(&err, during)))
+            }
+            Err(failure) => Err(failure.understand(during)),
+        }
     }
 
-    /// A connection that may be used, and whether the server tells of changes on it; or why it may not.
-    async fn shake_hands(
-        &self,
-        client: &Client,
-        address: &str,
-    ) -> Result<Result<(MultiplexedConnection, bool)>, RedisError> {
-        let ear = self.ear.clone().filter(|_| client::speaks_resp3(client));
+    /// A connection that may be used; or why there is none, or it may not.
+    async fn shake_hands(&self, login: &Login, address: &Address, described: &str) -> Result<Live, Failure> {
+        let resp3 = login.speaks_resp3();
+        let ear = self.ear.clone().filter(|_| resp3);
         let tells = ear.is_some();
-        let mut config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(self.patience));
+        let mut config = AsyncConnectionConfig::new().set_response_timeout(Some(self.patience));
         if let Some(ear) = ear {
             config = config.set_push_sender(move |push| {
                 ear.hear(push);
                 Ok::<(), redis::aio::SendError>(())
             });
         }
-        let mut connection = client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await?;
+        let mut connection = login.connect(address, CONNECT_TIMEOUT, config).await?;
         // Before anything that an old server would not understand.
-        if let Err(unfit) = Introduction::ask(&mut connection).await?.check(address) {
-            return Ok(Err(unfit));
+        let introduction = Introduction::ask(&mut connection, described, resp3).await?;
+        if self.own {
+            introduction.check_for_own()?;
+        } else {
+            introduction.check_for_sources()?;
+            if let Some(unknown) = introduction.unknown()
+                && self.is_first_denial("INFO")
+            {
+                tracing::warn!(address = described, "{unknown}");
+            }
         }
         let tracked = tells && start_tracking(&mut connection).await?;
-        Ok(Ok((connection, tracked)))
+        Ok(Live {
+            connection,
+            introduction: Arc::new(introduction),
+            generation: self.slot.next_generation(),
+            tracked,
+            resp3,
+            address: described.into(),
+            made_at: Instant::now(),
+            _listener: None,
+        })
     }
 }
 

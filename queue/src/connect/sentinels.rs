@@ -4,14 +4,18 @@
 
 use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
-use redis::{
-    AsyncConnectionConfig, Client, ProtocolVersion, PushInfo, PushKind, RedisError, Value,
-    aio::MultiplexedConnection,
-};
+use redis::{AsyncConnectionConfig, PushInfo, PushKind, Value};
 use tokio::{sync::Notify, task::JoinSet};
 
-use super::{client::Login, opinions::Opinions};
-use crate::{Address, Error, Result, Sentinel, Server, error::During, reply};
+use super::{
+    client::{Connection, Failure, Login},
+    opinions::Opinions,
+};
+use crate::{
+    Address, Error, Result, Sentinel, Server,
+    error::{During, brief},
+    reply,
+};
 
 /// How long a sentinel may take to be reached and to answer: one that is down must not hold up the others.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -29,8 +33,8 @@ const SETTLE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Sentinels {
     master: String,
-    /// Each with its address as a text.
-    clients: Vec<(String, Client)>,
+    login: Login,
+    asked: Vec<Address>,
 }
 
 /// What one sentinel says.
@@ -48,19 +52,14 @@ impl Sentinels {
                 "Sentinel needs the address of at least one".to_owned(),
             ));
         }
-        let login = Login {
-            username: sentinel.username.clone(),
-            password: sentinel.password.clone(),
-            tls: server.tls.clone(),
-            // Sentinel has no databases.
-            db: 0,
-            // By which it can tell of a switch beside answering.
-            protocol: ProtocolVersion::RESP3,
-        };
-        let client = |address: &Address| Ok((address.to_string(), login.client(address)?));
+        let login = Login::to_sentinels(sentinel, server);
+        for address in &sentinel.addresses {
+            login.check(address)?;
+        }
         Ok(Self {
             master: sentinel.master.clone(),
-            clients: sentinel.addresses.iter().map(client).collect::<Result<_>>()?,
+            login,
+            asked: sentinel.addresses.clone(),
         })
     }
 
@@ -77,8 +76,8 @@ impl Sentinels {
     /// What they say, of whom at least one knows the master. Does not wait long for the last one once more than half agree.
     async fn ask_all(&self) -> Result<Opinions> {
         let mut asked = JoinSet::new();
-        for (address, client) in &self.clients {
-            asked.spawn(ask(address.clone(), client.clone(), self.master.clone()));
+        for address in &self.asked {
+            asked.spawn(ask(address.clone(), self.login.clone(), self.master.clone()));
         }
         let (mut opinions, mut unknown, mut failure) = (Opinions::default(), false, None);
         // Each ends by itself within its own.
@@ -86,7 +85,7 @@ impl Sentinels {
         while let Ok(Some(answer)) = tokio::time::timeout(patience, asked.join_next()).await {
             match answer {
                 Ok(Ok(Answer::Master(address, epoch))) => {
-                    if opinions.hear(address, epoch) > self.clients.len() / 2 {
+                    if opinions.hear(address, epoch) > self.asked.len() / 2 {
                         patience = PATIENCE_WHEN_AGREED;
                     }
                 }
@@ -104,7 +103,9 @@ impl Sentinels {
                 name: self.master.clone(),
                 sentinels: self.addresses(),
             },
-            Some(err @ (Error::Auth(_) | Error::Denied(_) | Error::Tls { .. })) => err,
+            Some(
+                err @ (Error::Auth(_) | Error::Denied(_) | Error::Tls { .. } | Error::UnreadableFile { .. }),
+            ) => err,
             failure => Error::NoSentinel {
                 sentinels: self.addresses(),
                 detail: failure.map(|err| err.to_string()).unwrap_or_default(),
@@ -116,11 +117,11 @@ impl Sentinels {
     /// for ever; a new one of the same address is heard.
     pub(super) async fn until_switched(&self, current: &Address) {
         let told = Arc::new(Notify::new());
-        let mut ears: Vec<Option<MultiplexedConnection>> = vec![None; self.clients.len()];
+        let mut ears: Vec<Option<Connection>> = vec![None; self.asked.len()];
         loop {
-            for (ear, (address, client)) in ears.iter_mut().zip(&self.clients) {
+            for (ear, address) in ears.iter_mut().zip(&self.asked) {
                 if !is_alive(ear.as_mut()).await {
-                    *ear = listen(address, client, &told).await.ok();
+                    *ear = listen(address, &self.login, &told).await.ok();
                 }
             }
             // Asked after they began to listen, so that no switch falls in between.
@@ -138,17 +139,15 @@ impl Sentinels {
     }
 
     fn addresses(&self) -> String {
-        let addresses: Vec<_> = self.clients.iter().map(|(address, _)| address.as_str()).collect();
+        let addresses: Vec<_> = self.asked.iter().map(Address::to_string).collect();
         addresses.join(", ")
     }
 }
 
 /// Asks one sentinel.
-async fn ask(address: String, client: Client, master: String) -> Result<Answer> {
+async fn ask(address: Address, login: Login, master: String) -> Result<Answer> {
     let asking = async {
-        let mut connection = client
-            .get_multiplexed_async_connection_with_config(&config())
-            .await?;
+        let mut connection = login.connect(&address, PATIENCE, config()).await?;
         let mut tell = async |what: &str| {
             let mut command = redis::cmd("SENTINEL");
             command.arg(what).arg(&master);
@@ -171,7 +170,7 @@ async fn ask(address: String, client: Client, master: String) -> Result<Answer> 
     let (host, port) = (reply::text(host)?, reply::text(port)?);
     let port = port
         .parse()
-        .map_err(|_| Error::Unexpected(format!("Sentinel at {address} names port {port:?}")))?;
+        .map_err(|_| Error::Unexpected(brief(format!("Sentinel at {address} names port {port:?}"))))?;
     let epoch = config_epoch(details)
         .ok_or_else(|| Error::Unexpected(format!("Sentinel at {address} tells no epoch")))?;
     Ok(Answer::Master(Address { host, port }, epoch))
@@ -183,7 +182,7 @@ fn config_epoch(details: Value) -> Option<u64> {
 }
 
 /// Subscribes to what a sentinel says of switches. Also told when the connection ends.
-async fn listen(address: &str, client: &Client, told: &Arc<Notify>) -> Result<MultiplexedConnection> {
+async fn listen(address: &Address, login: &Login, told: &Arc<Notify>) -> Result<Connection> {
     let told = Arc::clone(told);
     let config = config().set_push_sender(move |push: PushInfo| {
         if matches!(push.kind, PushKind::Message | PushKind::Disconnection) {
@@ -192,16 +191,14 @@ async fn listen(address: &str, client: &Client, told: &Arc<Notify>) -> Result<Mu
         Ok::<(), redis::aio::SendError>(())
     });
     within_patience(address, async {
-        let mut connection = client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await?;
+        let mut connection = login.connect(address, PATIENCE, config).await?;
         connection.subscribe("+switch-master").await?;
         Ok(connection)
     })
     .await
 }
 
-async fn is_alive(ear: Option<&mut MultiplexedConnection>) -> bool {
+async fn is_alive(ear: Option<&mut Connection>) -> bool {
     match ear {
         Some(connection) => redis::cmd("PING").query_async::<Value>(connection).await.is_ok(),
         None => false,
@@ -209,13 +206,11 @@ async fn is_alive(ear: Option<&mut MultiplexedConnection>) -> bool {
 }
 
 fn config() -> AsyncConnectionConfig {
-    AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(PATIENCE))
-        .set_response_timeout(Some(PATIENCE))
+    AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE))
 }
 
-async fn within_patience<T>(address: &str, call: impl Future<Output = Result<T, RedisError>>) -> Result<T> {
-    within(PATIENCE, address, call)
+async fn within_patience<T>(address: &Address, call: impl Future<Output = Result<T, Failure>>) -> Result<T> {
+    within(PATIENCE, &address.to_string(), call)
         .await
         .map_err(|failed| match failed {
             // Or it would be looked for at the server.
@@ -229,7 +224,7 @@ async fn within_patience<T>(address: &str, call: impl Future<Output = Result<T, 
 pub(super) async fn within<T>(
     patience: Duration,
     address: &str,
-    call: impl Future<Output = Result<T, RedisError>>,
+    call: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T> {
     let during = During {
         address,
@@ -237,7 +232,7 @@ pub(super) async fn within<T>(
         patience,
     };
     match tokio::time::timeout(patience, call).await {
-        Ok(answer) => answer.map_err(|err| Error::from_redis(&err, during)),
+        Ok(answer) => answer.map_err(|failure| failure.understand(during)),
         Err(_) => Err(Error::Timeout {
             address: address.to_owned(),
             after: patience,

@@ -5,10 +5,9 @@
 
 use std::time::Duration;
 
-use redis::{Client, ConnectionAddr};
 use tokio::net::TcpStream;
 
-use crate::Error;
+use crate::{Address, Error};
 
 /// It speaks at once, or not at all.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -17,12 +16,11 @@ const PATIENCE: Duration = Duration::from_millis(200);
 const LONGEST: usize = 512;
 
 /// Over TLS it hangs up without a word.
-pub(super) async fn reason(client: &Client) -> Option<Error> {
-    let ConnectionAddr::Tcp(host, port) = client.get_connection_info().addr() else {
-        return None;
-    };
+pub(super) async fn reason(address: &Address) -> Option<Error> {
     let listen = async {
-        let stream = TcpStream::connect((host.as_str(), *port)).await.ok()?;
+        let stream = TcpStream::connect((address.host.as_str(), address.port))
+            .await
+            .ok()?;
         stream.readable().await.ok()?;
         let mut said = [0; LONGEST];
         let length = stream.try_read(&mut said).ok()?;

@@ -14,7 +14,7 @@ pub use self::{
 };
 use crate::{
     Job, JobId, Payload, Progress, Queue, Result, Risk, Server, Sweep, check,
-    connect::Link,
+    connect::{AnswerLimit, Link},
     foreign,
     job::text_newtype,
     keys::Keys,
@@ -172,7 +172,7 @@ impl Consumer {
     pub fn new(server: &Server, queue: Queue, identity: Identity, terms: Terms) -> Result<Self> {
         terms.validate()?;
         let shared = Shared {
-            link: Link::new(server, queue.queue_db)?,
+            link: Link::new(server, queue.queue_db, AnswerLimit::WORK)?,
             wake_link: Link::blocking(server, queue.queue_db, Self::MAX_WAKE)?,
             keys: Keys::new(&queue),
             queue,

@@ -1,10 +1,17 @@
 //! From redis-rs' errors to ours.
 
-use std::{error::Error as _, io, sync::Arc, time::Duration};
+use std::{
+    error::Error as _,
+    fmt::{self, Write},
+    io,
+    sync::Arc,
+    time::Duration,
+};
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
+use rustls::CertificateError;
 
-use crate::Error;
+use crate::{Address, Error, connect::AnswerTooLarge};
 
 /// Where an error came from: what a mere [`RedisError`] does not say.
 #[derive(Debug, Clone, Copy)]
@@ -22,17 +29,18 @@ impl Error {
             return Self::from_io(err, during);
         }
         if err.kind() == ErrorKind::AuthenticationFailed {
-            return Self::Auth(err.to_string());
+            return Self::Auth(brief(err.to_string()));
         }
         if err.kind() == ErrorKind::RESP3NotSupported {
             return Self::TooOld {
                 found: "without RESP3".to_owned(),
+                needed: "6.0 or newer is needed",
             };
         }
         if let Some((to, _slot)) = err.redirect_node() {
             return Self::Redirected {
                 address: during.address.to_owned(),
-                to: to.to_owned(),
+                to: brief(to.to_owned()),
                 asking: err.kind() == ErrorKind::Server(ServerErrorKind::Ask),
             };
         }
@@ -43,7 +51,7 @@ impl Error {
         }
         match err.code() {
             Some(code) => Self::from_server(code, err.detail().unwrap_or_default()),
-            None => Self::Unexpected(err.to_string()),
+            None => Self::Unexpected(brief(err.to_string())),
         }
     }
 
@@ -55,13 +63,19 @@ impl Error {
                 after: during.patience,
             };
         }
-        if let Some(tls) = tls_error(err) {
-            return Self::Tls {
+        if let Some(AnswerTooLarge { limit }) = inner(err) {
+            return Self::AnswerTooLarge {
                 address,
-                detail: tls.to_string(),
+                limit: *limit,
             };
         }
-        let detail = err.to_string();
+        if let Some(tls) = inner::<rustls::Error>(err) {
+            return Self::Tls {
+                address,
+                detail: brief(tls.to_string()),
+            };
+        }
+        let detail = brief(err.to_string());
         if during.connecting {
             Self::Unreachable { address, detail }
         } else {
@@ -91,7 +105,7 @@ impl Error {
         } else {
             code
         };
-        let text = format!("{code} {detail}").trim_end().to_owned();
+        let text = brief(format!("{code} {detail}").trim_end().to_owned());
         match word {
             "WRONGTYPE" => Self::WrongType(text),
             // A blocked client of a master that became a replica is told UNBLOCKED.
@@ -105,6 +119,8 @@ impl Error {
             "NOAUTH" | "WRONGPASS" => Self::Auth(text),
             // While it logs in and selects its database, redis-rs keeps the text and loses the code.
             _ if detail.contains("Authentication required") => Self::Auth(text),
+            // A command that was renamed or left out, as managed servers and proxies say it.
+            "ERR" if is_unknown_command(detail) => Self::UnknownCommand(text),
             _ if text.contains("max number of clients reached") => Self::TooManyClients(text),
             // Redis 6.2, and Valkey.
             _ if detail.contains("The user executing the script") || detail.contains("o permissions") => {
@@ -124,14 +140,134 @@ impl Error {
                 | Self::ReadOnly(_)
                 | Self::NotMaster { .. }
                 | Self::Auth(_)
+                | Self::AnswerTooLarge { .. }
         )
+    }
+
+    /// Whether the server will never carry this command out for this user: it may not run it, or the server does not have it.
+    /// Any other error may be gone at the next try.
+    pub(crate) fn is_denial(&self) -> bool {
+        matches!(self, Self::Denied(_) | Self::UnknownCommand(_))
+    }
+
+    /// Names the name that a certificate is not good for, if that is what is wrong.
+    pub(crate) fn wrong_name(err: &RedisError, name: &str, address: &Address) -> Option<Self> {
+        let rustls::Error::InvalidCertificate(wrong) = inner::<rustls::Error>(err)? else {
+            return None;
+        };
+        let is_name = matches!(
+            wrong,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
+        );
+        is_name.then(|| Self::Tls {
+            address: address.to_string(),
+            detail: brief(format!(
+                "its certificate is not good for the name {name:?} ({wrong}); if it is for another one, set \
+                 WORKERPOOL_REDIS_TLS_SERVER_NAME (--redis-tls-server-name), or spec.redis.tls.serverName of a WorkerPool"
+            )),
+        })
     }
 }
 
-/// What rustls said, under redis-rs' shared box and an I/O error.
-fn tls_error(err: &RedisError) -> Option<&rustls::Error> {
+/// The longest text that an error keeps of what somebody else said, in characters.
+const LONGEST_TEXT: usize = 512;
+
+/// Cuts a text that an error keeps. Errors are logged, cloned for each caller and written into conditions.
+pub(crate) fn brief(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(LONGEST_TEXT) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+/// The beginning of a value of any size, without the memory that the whole text would take.
+pub(crate) fn brief_debug(value: &impl fmt::Debug) -> String {
+    let mut beginning = Beginning::default();
+    // Ends early, which is what it is for.
+    let _ = write!(beginning, "{value:?}");
+    brief(beginning.0)
+}
+
+#[derive(Default)]
+struct Beginning(String);
+
+impl Write for Beginning {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        // Four bytes a character at most, so that more than LONGEST_TEXT of them are kept.
+        let enough = self.0.len() > 4 * LONGEST_TEXT;
+        if enough {
+            return Err(fmt::Error);
+        }
+        self.0.push_str(part);
+        Ok(())
+    }
+}
+
+fn is_unknown_command(detail: &str) -> bool {
+    let detail = detail.to_ascii_lowercase();
+    let says = ["unknown command", "unknown subcommand", "unsupported command"];
+    says.iter().any(|words| detail.contains(words))
+}
+
+/// What our stream or rustls said, under redis-rs' shared box and an I/O error.
+fn inner<E: std::error::Error + 'static>(err: &RedisError) -> Option<&E> {
     let shared = err
         .source()?
         .downcast_ref::<Arc<dyn std::error::Error + Send + Sync>>()?;
     shared.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_error_is_cut() {
+        for text in [String::new(), "x".repeat(LONGEST_TEXT)] {
+            assert_eq!(brief(text.clone()), text);
+        }
+        let long = brief("ä".repeat(1_000_000));
+        assert_eq!(long.chars().count(), LONGEST_TEXT + 1);
+        let Error::Denied(said) = Error::from_server("NOPERM", &"x".repeat(1_000_000)) else {
+            panic!("another error");
+        };
+        assert!(said.chars().count() <= LONGEST_TEXT + 1);
+    }
+
+    #[test]
+    fn command_that_server_lacks_is_denial_and_other_errors_are_not() {
+        for (code, detail) in [
+            (
+                "NOPERM",
+                "this user has no permissions to run the 'client|list' command",
+            ),
+            (
+                "NOPERM",
+                "User less has no permissions to run the 'client|list' command",
+            ),
+            (
+                "ERR",
+                "unknown command 'CONFIG', with args beginning with: 'GET' 'timeout' ",
+            ),
+            (
+                "ERR",
+                "unknown command `CLIENT`, with args beginning with: `LIST`, ",
+            ),
+            (
+                "ERR",
+                "Unknown subcommand or wrong number of arguments for 'LIST'",
+            ),
+        ] {
+            assert!(Error::from_server(code, detail).is_denial(), "{detail}");
+        }
+        for (code, detail) in [
+            ("LOADING", "Redis is loading the dataset in memory"),
+            ("ERR", "max number of clients reached"),
+            ("BUSY", "Redis is busy running a script"),
+            ("ERR", "internal error"),
+        ] {
+            assert!(!Error::from_server(code, detail).is_denial(), "{detail}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ mod classify;
 
 use std::time::Duration;
 
-pub(crate) use self::classify::During;
+pub(crate) use self::classify::{During, brief, brief_debug};
 
 /// Why a call to the queue failed.
 ///
@@ -75,11 +75,37 @@ pub enum Error {
     /// mode (`DENIED`).
     #[error("Redis denies this user what the queue needs: {0}")]
     Denied(String),
-    /// The server is older than 6.2, which has no `LMOVE`.
-    #[error("Redis {found} is too old: 6.2 or newer is needed")]
+    /// The server does not have a command: it was renamed, or a proxy or a provider leaves it out.
+    #[error("Redis does not have a command that the queue needs: {0}")]
+    UnknownCommand(String),
+    /// The server is older than 6.2, which has no `LMOVE`; or than 5.0, where only other systems' queues are read.
+    #[error("Redis {found} is too old: {needed}")]
     TooOld {
         /// The server's version.
         found: String,
+        /// What is needed, and for what.
+        needed: &'static str,
+    },
+    /// The server sent more after one request than any answer has, so the connection was broken.
+    #[error(
+        "Redis at {address} sent more than {} MiB in answer to one request, so the connection was closed: look for a \
+         key that is not what it should be, or for something that is no Redis at that address", limit / 1024 / 1024
+    )]
+    AnswerTooLarge {
+        /// `host:port` as it was configured, or as Sentinel named it.
+        address: String,
+        /// How much an answer may have, in bytes.
+        limit: usize,
+    },
+    /// A file that holds a login or a certificate cannot be read. It is tried again for the next connection.
+    #[error("cannot read {path}, which {setting} names: {detail}")]
+    UnreadableFile {
+        /// The file.
+        path: String,
+        /// The setting that names it.
+        setting: &'static str,
+        /// What the system said.
+        detail: String,
     },
     /// The server became a read-only replica under a call (`READONLY`).
     #[error("Redis is read-only (a replica?): {0}")]
@@ -179,7 +205,10 @@ impl Error {
             Self::Tls { .. } => "tls",
             Self::Auth(_) => "auth",
             Self::Denied(_) => "denied",
+            Self::UnknownCommand(_) => "unknown_command",
             Self::TooOld { .. } => "too_old",
+            Self::AnswerTooLarge { .. } => "answer_too_large",
+            Self::UnreadableFile { .. } => "unreadable_file",
             Self::ReadOnly(_) => "read_only",
             Self::NotMaster { .. } => "not_master",
             Self::OutOfMemory(_) => "out_of_memory",
@@ -208,7 +237,10 @@ impl Error {
 
     /// Whether the call may have been carried out although it failed: the answer was lost, not the request.
     pub fn is_ambiguous(&self) -> bool {
-        matches!(self, Self::Timeout { .. } | Self::Disconnected { .. })
+        matches!(
+            self,
+            Self::Timeout { .. } | Self::Disconnected { .. } | Self::AnswerTooLarge { .. }
+        )
     }
 }
 

@@ -77,22 +77,45 @@ impl Node {
     async fn read_together(&self, subjects: &[Subject]) -> Result<Vec<Result<Reading>>> {
         let Self { link, dirty, .. } = self;
         let mut live = link.live().await?;
-        let questions: Vec<_> = subjects.iter().map(Question::about).collect();
-        for (subject, question) in subjects.iter().zip(&questions) {
+        // Other systems' queues need less of a server.
+        let unfit = live.introduction.check_for_own().err();
+        let refused = |subject: &Subject| unfit.as_ref().filter(|_| subject.own().is_some());
+        let mut questions = Vec::with_capacity(subjects.len());
+        for subject in subjects.iter().filter(|subject| refused(subject).is_none()) {
+            let question = Question::about(subject);
             dirty.about_to_read(subject, &question.keys());
+            questions.push(question);
         }
-        let mut answers = self.ask(&mut live, &questions).await?;
+        let mut readings = self.read_questions(&mut live, &questions).await?.into_iter();
+        let in_order = subjects.iter().filter_map(|subject| match refused(subject) {
+            Some(err) => Some(Err(err.clone())),
+            None => readings.next(),
+        });
+        Ok(in_order.collect())
+    }
+
+    /// One answer to each, in their order.
+    async fn read_questions(
+        &self,
+        live: &mut Live,
+        questions: &[Question<'_>],
+    ) -> Result<Vec<Result<Reading>>> {
+        if questions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let link = &self.link;
+        let mut answers = self.ask(live, questions).await?;
         if answers
             .iter()
             .any(|answer| answer.as_ref().is_err_and(is_noscript))
         {
             // NOSCRIPT has used the arming up, so both are sent again, for all.
-            self.load(&mut live, &questions).await?;
-            answers = self.ask(&mut live, &questions).await?;
+            self.load(live, questions).await?;
+            answers = self.ask(live, questions).await?;
         }
         let understand = |(question, answer): (&Question<'_>, redis::RedisResult<Value>)| match answer {
             Ok(answer) => question.understand(answer, link.address(), live.tracked),
-            Err(err) => Err(link.failed(&live, &err)),
+            Err(err) => Err(link.failed(live, &err)),
         };
         let readings: Vec<_> = questions.iter().zip(answers).map(understand).collect();
         if readings

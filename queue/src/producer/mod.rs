@@ -9,7 +9,7 @@ use std::sync::Arc;
 use self::batch::Batcher;
 use crate::{
     Cursor, Error, Job, JobId, NewJob, Page, Queue, Result, ResultLook, Risk, Server, Status, check,
-    connect::Link,
+    connect::{AnswerLimit, Link},
     keys::Keys,
     risks,
     scripts::{Get, GetResult, List, Step},
@@ -40,7 +40,15 @@ impl Producer {
     /// # Errors
     /// [`Error::Config`] or [`Error::Tls`] for settings that cannot work.
     pub fn new(server: &Server, queue: Queue) -> Result<Self> {
-        let link = Link::new(server, queue.queue_db)?;
+        Self::with_limit(server, queue, AnswerLimit::WORK)
+    }
+
+    /// As [`Producer::new`], for a program that takes less from each of many servers.
+    ///
+    /// # Errors
+    /// As [`Producer::new`].
+    pub fn with_limit(server: &Server, queue: Queue, limit: AnswerLimit) -> Result<Self> {
+        let link = Link::new(server, queue.queue_db, limit)?;
         let shared = Arc::new(Shared {
             link,
             keys: Keys::new(&queue),

@@ -1,7 +1,7 @@
 use redis::{Cmd, Value};
 
 use super::{Script, Step, script};
-use crate::{Cancel, Error, JobId, Result, Status, reply};
+use crate::{Cancel, Error, JobId, Result, Status, error::brief, reply};
 
 script!(CANCEL = "prelude.lua", "types.lua", "shapes.lua", "cancel.lua");
 
@@ -34,7 +34,10 @@ impl Step for CancelJob<'_> {
                 Status::Cancelled => Cancel::AlreadyCancelled,
                 status => Cancel::Ended(status),
             },
-            other => return Err(Error::Unexpected(format!("a cancellation that is {other:?}"))),
+            other => {
+                let what = format!("a cancellation that is {other:?}");
+                return Err(Error::Unexpected(brief(what)));
+            }
         })
     }
 }

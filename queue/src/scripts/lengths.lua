@@ -2,7 +2,7 @@
 --
 -- KEYS: where jobs wait, then where they run. Redis tracks what a script declares.
 -- ARGV: 1 db   2 how many of the keys are where jobs wait   from 3 on, for each key: its type, its consumer group or ''
--- Answer: {waiting, running, now (ms), role, run_id}. A key that does not exist holds nothing; one of another type is an error,
+-- Answer: {waiting, running, now (ms), role, run_id}, the last two empty where nobody tells. A key that does not exist holds nothing; one of another type is an error,
 --   as nobody can say what is in it.
 
 local call = redis.call
@@ -19,16 +19,27 @@ local function named(flat)
   return fields
 end
 
+-- How many entries come after this one. (Before Redis 6.2 a range cannot exclude where it begins.)
+local function entries_after(key, id)
+  local entries = call('XRANGE', key, id, '+', 'COUNT', MOST + 1)
+  if entries[1] and entries[1][1] == id then return #entries - 1 end
+  return math.min(#entries, MOST)
+end
+
+-- A user may be denied INFO, and a proxy may not tell all of it; lengths are read all the same.
+local function info(section, pattern)
+  local told = redis.pcall('INFO', section)
+  return type(told) == 'string' and string.match(told, pattern) or ''
+end
+
 -- What a group has not been given yet, and what it has pending. A group that is not there yet, as its first consumer makes
 -- it, has been given nothing.
 local function of_group(key, name)
   for _, flat in ipairs(call('XINFO', 'GROUPS', key)) do
     local group = named(flat)
     if group.name == name then
-      -- Redis 7 knows it unless entries were deleted from the middle of the stream; 6.2 never does.
-      local lag = tonumber(group.lag)
-        or #call('XRANGE', key, '(' .. group['last-delivered-id'], '+', 'COUNT', MOST)
-      return lag, group.pending
+      -- Redis 7 knows it unless entries were deleted from the middle of the stream; 6.2 and older never do.
+      return tonumber(group.lag) or entries_after(key, group['last-delivered-id']), group.pending
     end
   end
   return call('XLEN', key), 0
@@ -56,6 +67,5 @@ end
 local time = call('TIME')
 return {
   waiting, running, time[1] * 1000 + math.floor(time[2] / 1000),
-  string.match(call('INFO', 'replication'), 'role:(%a+)') or '',
-  string.match(call('INFO', 'server'), 'run_id:(%x+)') or '',
+  info('replication', 'role:(%a+)'), info('server', 'run_id:(%x+)'),
 }

@@ -3,7 +3,7 @@ use std::time::Instant;
 use redis::{Cmd, Value};
 
 use super::script;
-use crate::{Counts, Error, ForeignQueue, Reading, Result, reply};
+use crate::{Counts, ForeignQueue, Reading, Result, connect::check_role, reply};
 
 script!(LENGTHS = "lengths.lua");
 
@@ -24,12 +24,7 @@ pub(crate) fn write_lengths_to(cmd: &mut Cmd, queue: &ForeignQueue) {
 pub(crate) fn read_lengths(answer: Value, address: &str, tracked: bool) -> Result<Reading> {
     let [waiting, running, now, role, run_id] = reply::fields(answer)?;
     let role = reply::text(role)?;
-    if role != "master" {
-        return Err(Error::NotMaster {
-            address: address.to_owned(),
-            role,
-        });
-    }
+    check_role(Some(&role), address)?;
     Ok(Reading {
         waiting: reply::count(&waiting)?,
         arrivals: 0,

@@ -3,7 +3,7 @@ use std::time::Instant;
 use redis::Value;
 
 use super::script;
-use crate::{Counts, Error, Reading, Result, reply};
+use crate::{Counts, Reading, Result, connect::check_role, reply};
 
 script!(OBSERVE = "item.lua", "observe.lua");
 
@@ -25,12 +25,7 @@ pub(crate) fn read_observed(answer: Value, address: &str, tracked: bool) -> Resu
         counts,
     ] = reply::fields(answer)?;
     let role = reply::text(role)?;
-    if role != "master" {
-        return Err(Error::NotMaster {
-            address: address.to_owned(),
-            role,
-        });
-    }
+    check_role(Some(&role), address)?;
     let counts = Counts::read(&reply::array(counts)?)?;
     Ok(Reading {
         waiting: reply::count(&waiting)?,

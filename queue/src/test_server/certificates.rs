@@ -55,7 +55,7 @@ impl Certificates {
     pub fn trust(&self) -> io::Result<Tls> {
         Ok(Tls {
             ca: Some(self.read("ca.crt")?),
-            identity: None,
+            ..Tls::default()
         })
     }
 

@@ -68,6 +68,7 @@ impl Sentinels {
                 addresses: self.addresses(),
                 username: None,
                 password: self.password.clone(),
+                login_files: crate::LoginFiles::default(),
             }),
             ..self.servers[0].server()
         }

@@ -2,7 +2,7 @@
 
 use queue::{
     Address, Error, NewJob, Producer, Queue, Server, Tls,
-    test_server::{Certificates, RedisServer},
+    test_server::{Certificates, RedisServer, Sentinels},
 };
 
 use crate::{common::documented_rights, round::whole_way};
@@ -73,9 +73,64 @@ async fn a_certificate_that_is_none_is_refused_before_anything_is_sent() {
         1,
         Tls {
             ca: Some("-----BEGIN CERTIFICATE-----\nno\n-----END CERTIFICATE-----\n".to_owned()),
-            identity: None,
+            ..Tls::default()
         },
     )
     .await;
     assert!(matches!(refused, Err(Error::Tls { .. })), "{refused:?}");
+}
+
+fn named(server: Server, name: &str) -> Server {
+    let tls = server.tls.clone().unwrap();
+    Server {
+        tls: Some(Tls {
+            server_name: Some(name.to_owned()),
+            ..tls
+        }),
+        ..server
+    }
+}
+
+#[tokio::test]
+async fn certificate_for_another_name_is_refused_with_that_name_and_the_setting() {
+    let certificates = Certificates::new().unwrap();
+    let redis = RedisServer::builder()
+        .tls(&certificates, false)
+        .unwrap()
+        .settings(&["--bind", "127.0.0.2"])
+        .start()
+        .unwrap();
+    // The certificate is good for `localhost` and 127.0.0.1.
+    let mut elsewhere = redis.server();
+    elsewhere.address.host = "127.0.0.2".to_owned();
+    let ping = async |server: &Server| {
+        let queue = Queue::new("queue".parse().unwrap());
+        Producer::new(server, queue).unwrap().ping().await
+    };
+    for (server, checked) in [
+        (elsewhere.clone(), "127.0.0.2"),
+        (named(elsewhere.clone(), "redis.team.svc"), "redis.team.svc"),
+    ] {
+        let refused = ping(&server).await.unwrap_err();
+        assert!(matches!(refused, Error::Tls { .. }), "{refused:?}");
+        let text = refused.to_string();
+        assert!(text.contains(&format!("for the name {checked:?}")), "{text}");
+        for setting in ["WORKERPOOL_REDIS_TLS_SERVER_NAME", "spec.redis.tls.serverName"] {
+            assert!(text.contains(setting), "{text}");
+        }
+    }
+    ping(&named(elsewhere, "localhost")).await.unwrap();
+}
+
+#[tokio::test]
+async fn server_name_holds_for_sentinels_too() {
+    let certificates = Certificates::new().unwrap();
+    let builder = RedisServer::builder().tls(&certificates, false).unwrap();
+    let trio = Sentinels::start_of(&builder).unwrap();
+    let queue = Queue::new("queue".parse().unwrap());
+    let good = named(trio.server(), "localhost");
+    Producer::new(&good, queue.clone()).unwrap().ping().await.unwrap();
+    let bad = named(trio.server(), "redis.team.svc");
+    let refused = Producer::new(&bad, queue).unwrap().ping().await.unwrap_err();
+    assert!(refused.to_string().contains("redis.team.svc"), "{refused}");
 }

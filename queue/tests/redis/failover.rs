@@ -195,6 +195,7 @@ async fn whom_most_name_is_tried_first_and_the_next_if_that_is_no_master() {
                 .to_vec(),
             username: None,
             password: None,
+            login_files: queue::LoginFiles::default(),
         })
         .unwrap();
         let job = NewJob::new("a", "b");

@@ -28,6 +28,32 @@ pub(crate) fn server_that_hangs_up() -> (u16, Arc<AtomicU64>) {
     (port, came)
 }
 
+/// Welcomes everybody, and answers each script with this much.
+pub(crate) fn server_that_answers(script: String) -> u16 {
+    let info = info("7.0.0");
+    serve(Arc::default(), move |command| {
+        Some(match command {
+            "INFO" => info.clone(),
+            "HELLO" => "%1\r\n$5\r\nproto\r\n:2\r\n".to_owned(),
+            "EVALSHA" => script.clone(),
+            _ => "+OK\r\n".to_owned(),
+        })
+    })
+}
+
+/// Answers INFO as that text, and a reading of a source of three jobs to each script.
+pub(crate) fn proxy_that_tells(info: &str) -> u16 {
+    let info = format!("${}\r\n{info}\r\n", info.len());
+    serve(Arc::default(), move |command| {
+        Some(match command {
+            "INFO" => info.clone(),
+            "HELLO" => "-ERR unknown command 'HELLO'\r\n".to_owned(),
+            "EVALSHA" => "*5\r\n:3\r\n:0\r\n:1\r\n$0\r\n\r\n$0\r\n\r\n".to_owned(),
+            _ => "+OK\r\n".to_owned(),
+        })
+    })
+}
+
 /// A sentinel that takes the server on that port of loopback for the master. Answers its own port.
 pub(crate) fn sentinel_that_names(port: u16) -> u16 {
     let port = port.to_string();

@@ -1,7 +1,7 @@
 //! Jobs that workers which are not ours took, and lost.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
     net::SocketAddr,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -417,4 +417,71 @@ async fn a_job_whose_hash_was_deleted_leaves_the_listing() {
     assert_eq!(sweep(&mut fixture, false).await.suspects, 0);
     assert_eq!(fixture.ask::<u64>(&["ZCARD", "workerpool:queue:index"]), 1);
     assert_eq!(fixture.ask::<u64>(&["ZCARD", SUSPECTS]), 0);
+}
+
+/// The original's worker, which puts the next job into the queue while it works, and works until it is told to go on.
+struct Chain(Child);
+
+impl Chain {
+    fn start(redis: &RedisServer) -> Self {
+        const WORK: &str = r#"
+while True:
+    jid = q.get(block=True)
+    q.put('next')
+    q.get(block=False)
+    print(jid, flush=True)
+    sys.stdin.readline()
+"#;
+        let child = Command::new(python())
+            .args(["-c", &format!("{HEAD}{WORK}"), &redis.port().to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+
+    fn has_job(&mut self) {
+        // Unbuffered, so that no line is lost with its reader.
+        let mut byte = [0];
+        while byte != *b"\n" {
+            self.0.stdout.as_mut().unwrap().read_exact(&mut byte).unwrap();
+        }
+    }
+
+    fn go_on(&mut self) {
+        self.0.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+    }
+}
+
+impl Drop for Chain {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn python_worker_that_puts_jobs_while_it_works_is_busy_until_it_waits() {
+    let mut fixture = Fixture::new();
+    let mut worker = Chain::start(&fixture.redis);
+    let drainer = fixture.drainer();
+    let (own, here) = (fixture.queue.clone(), "127.0.0.1".parse().unwrap());
+    let waits = async |drainer: &queue::Drainer| {
+        eventually("it waits", || async {
+            let workers = drainer.foreign_workers(&own).await.unwrap().unwrap();
+            workers.waiting.contains_key(&here).then_some(())
+        })
+        .await;
+    };
+    for _ in 0..3 {
+        waits(&drainer).await;
+        fixture.push(&queue::item::write(&JobId::fresh()));
+        worker.has_job();
+        let workers = drainer.foreign_workers(&own).await.unwrap().unwrap();
+        assert_eq!(workers.busy.get(&here), Some(&1), "{workers:?}");
+        assert!(workers.unsure.is_empty(), "it was seen to wait");
+        worker.go_on();
+    }
+    waits(&drainer).await;
 }

@@ -264,12 +264,15 @@ async fn backlog_is_counted_where_the_server_does_not() {
 #[cfg(target_arch = "x86_64")]
 #[tokio::test]
 async fn oldest_redis_and_valkey_read_all_the_same() {
-    for version in ["redis-6.2", "valkey-9.1"] {
+    for version in ["redis-5.0", "redis-6.0", "redis-6.2", "valkey-9.1"] {
         let program = queue::test_server::cache().join("servers").join(version);
         assert!(program.exists(), "dev/install puts it at {}", program.display());
         let redis = RedisServer::builder().program(&program).start().unwrap();
         let mut fixture = Fixture::on(redis).await;
         is_counted_where_the_server_does_not(&mut fixture).await;
+        if version == "redis-5.0" {
+            continue; // Nobody tells of changes there.
+        }
         let queue = waiting(&[key(KeyKind::List, "k")]);
         assert_eq!(fixture.lengths(&queue).await, (0, 0));
         fixture.ask(&["SET", "k", "a text"]);

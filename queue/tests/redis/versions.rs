@@ -5,7 +5,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use queue::{
-    Drainer, Error, NewJob, Observer, Producer, Queue, Server,
+    Change, Drainer, Error, ForeignKey, ForeignQueue, KeyKind, NewJob, Observer, Producer, Queue, Risk,
+    Server, Subject,
     test_server::{Builder, RedisServer, cache},
 };
 
@@ -13,6 +14,9 @@ use crate::{
     common::{MAIN, Raw, Worker, documented_rights},
     round::whole_way,
 };
+
+/// Where only other systems' queues are read.
+const FOR_SOURCES: [(&str, bool); 2] = [("redis-5.0", false), ("redis-6.0", true)];
 
 /// Beside Debian's, which all other tests use.
 const GOOD: [&str; 2] = ["redis-6.2", "valkey-9.1"];
@@ -55,13 +59,64 @@ async fn redis_6_0_is_refused_by_every_face_with_what_is_needed() {
     ] {
         let refused = refused.unwrap_err();
         assert!(
-            matches!(&refused, Error::TooOld { found } if found == "6.0.9"),
+            matches!(&refused, Error::TooOld { found, .. } if found == "6.0.9"),
             "{refused:?}"
         );
         assert_eq!(
             refused.to_string(),
-            "Redis 6.0.9 is too old: 6.2 or newer is needed"
+            "Redis 6.0.9 is too old: 6.2 or newer is needed for a queue of workerpool's own (a queue with a source is read \
+             from 5.0 on)"
         );
+    }
+}
+
+#[tokio::test]
+async fn old_redis_reads_sources_and_refuses_own_queues_in_one_reading() {
+    for (version, tracks) in FOR_SOURCES {
+        for password in [None, Some("secret")] {
+            let builder = of_version(version);
+            let builder = password.map_or(builder.clone(), |password| builder.password(password));
+            let redis = builder.start().unwrap();
+            let (observer, mut changes) = Observer::new(&redis.server()).unwrap();
+            let source = Subject::from(ForeignQueue {
+                db: 5,
+                waiting: vec![ForeignKey {
+                    name: "mails".to_owned(),
+                    kind: KeyKind::List,
+                    group: None,
+                }],
+                running: Vec::new(),
+            });
+            let subjects = [source.clone(), Subject::Own(queue()), source];
+            assert_eq!(changes.next().await, Some(Change::All));
+            let mut raw = Raw::to(&redis.server());
+            raw.on(5).ask::<()>(&["RPUSH", "mails", "a", "b"]);
+            let readings = observer.read_all(&subjects).await;
+            for reading in [&readings[0], &readings[2]] {
+                let reading = reading.as_ref().unwrap();
+                assert_eq!((reading.waiting, reading.tracked), (2, tracks), "{version}");
+                assert!(!reading.run_id.is_empty(), "{version}");
+            }
+            let own = readings[1].clone().unwrap_err();
+            assert!(matches!(own, Error::TooOld { .. }), "{version}: {own:?}");
+            assert!(
+                own.to_string().contains("6.2 or newer is needed for a queue"),
+                "{own}"
+            );
+            assert_eq!(
+                queue::risks_of(&redis.server()).await.unwrap(),
+                [Risk::NoAppendOnly]
+            );
+
+            if tracks {
+                raw.on(5).ask::<()>(&["RPUSH", "mails", "c"]);
+                let told = tokio::time::timeout(Duration::from_secs(20), changes.next()).await;
+                assert!(
+                    matches!(told, Ok(Some(Change::Foreign(_)))),
+                    "{version}: {told:?}"
+                );
+            }
+        }
     }
 }
 
