@@ -11,6 +11,7 @@ mod http;
 mod jobs;
 mod leases;
 mod leftovers;
+mod logins;
 mod lossy;
 mod outages;
 mod processes;
