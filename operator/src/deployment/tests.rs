@@ -294,6 +294,7 @@ fn certificates_lie_under_keys_that_pool_names() {
             certificate: "pem".to_owned(),
             key: queue::Secret::new("pem"),
         }),
+        ..Tls::default()
     });
     let deployment = built_for(&pool(json!({"redis": {"tls": {"secretRef": secret}}})), &server);
     let folder = "/var/run/workerpool/redis-tls";
