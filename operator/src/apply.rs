@@ -280,7 +280,7 @@ impl Scaling<'_> {
     async fn write_lower(&self, state: &mut PoolState, count: u32) -> Result<Applied, Error> {
         let result = self.write_if_unchanged(state, count).await;
         match &result {
-            // Somebody wrote in between: what the marked pods are for is looked at again.
+            // 409 Conflict: the next step checks again whether the marked pods may go.
             Ok(applied) if applied.scaled_to.is_none() => {}
             Err(error) if !error.may_have_been_applied() => {
                 if let Err(error) = self.abandon(state).await {

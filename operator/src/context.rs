@@ -208,8 +208,7 @@ impl Memories {
         Arc::clone(state)
     }
 
-    /// Forgets what is remembered of a pool but for its backoff and what is left of its events: it begins as with an operator that
-    /// has just started.
+    /// Resets a pool's state to that of an operator that has just started. The backoff and the budget for events stay.
     pub async fn reset(&self, pool: &WorkerPool) {
         let state = self.of(pool);
         let mut state = state.lock().await;

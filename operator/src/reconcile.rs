@@ -55,7 +55,7 @@ pub async fn reconcile(pool: Arc<WorkerPool>, ctx: Arc<Context>) -> Result<Actio
     match telemetry::catch_panic(PANIC_PLACE, once).await {
         Ok(result) => result,
         Err(panicked) => {
-            // Half of it may be of before and half of after the panic.
+            // The panic may have left the state half updated, and a count must not be lowered by that.
             ctx.memories.reset(&pool).await;
             let reported = report_panic(&pool, &ctx, &panicked);
             if let Ok(Err(error)) = telemetry::catch_panic(PANIC_PLACE, reported).await {
@@ -66,7 +66,7 @@ pub async fn reconcile(pool: Arc<WorkerPool>, ctx: Arc<Context>) -> Result<Actio
     }
 }
 
-/// Says in the pool's status that reconciling it panicked; all else in there stays as it was said last.
+/// Reports in the pool's status that reconciling it panicked. All other fields keep their last values.
 async fn report_panic(pool: &WorkerPool, ctx: &Context, panicked: &Panicked) -> Result<(), Error> {
     let Some(epoch) = ctx.leadership.epoch() else {
         return Ok(());
@@ -366,8 +366,7 @@ fn held_back(state: &PoolState, last: &WorkerPoolStatus, new: &WorkerPoolStatus)
     since.and_then(|(at, apart)| apart.checked_sub(at.elapsed()))
 }
 
-/// Writes the status, and publishes what changed once it is written: a write that fails is repeated, and an event before it would be,
-/// too.
+/// Writes the status, and then publishes events about what changed. Events before the write would be repeated with each try that fails.
 async fn write_status(
     pool: &WorkerPool,
     ctx: &Context,

@@ -57,7 +57,7 @@ pub(super) enum Command {
     },
 }
 
-/// What a pool subscriptions on this server.
+/// The queues that a pool follows on this server.
 #[derive(Clone, Debug)]
 pub(super) struct Subscription {
     pub(super) pool: PoolRef,
@@ -126,7 +126,7 @@ pub(super) fn spawn(
             subscriptions.reset(&board, &panicked);
             task = loop {
                 let wait = restarts.wait(Instant::now());
-                tracing::error!(server = %server.address, ?wait, "the task of this Redis panicked and is restarted");
+                tracing::error!(server = %server.address, %panicked, ?wait, "the task of this Redis panicked and is restarted");
                 tokio::time::sleep(wait).await;
                 match ServerTask::new(&server, &board, &leadership) {
                     Ok(task) => break task.with(&subscriptions, pending),
@@ -138,7 +138,7 @@ pub(super) fn spawn(
     Ok(sender)
 }
 
-/// What each pool subscriptions on a server; outlives the task.
+/// The queues that each pool follows on a server. They outlive the task.
 #[derive(Debug, Default)]
 struct Subscriptions(HashMap<PoolRef, Subscription>);
 
@@ -220,7 +220,7 @@ impl ServerTask {
         })
     }
 
-    /// Subscriptions these, and does what an earlier task did not come to.
+    /// Follows these queues, and runs the commands that the task before this one had not received.
     fn with(mut self, subscriptions: &Subscriptions, pending: Vec<Command>) -> Self {
         for follow in subscriptions.0.values() {
             self.follow_all(follow);
@@ -425,8 +425,8 @@ impl ServerTask {
         let Some(chores) = chores else { return };
         let leads = self.leadership.term().is_some();
         let Some(drainer) = self.drainer(now).filter(|_| leads) else {
-            // A lapse of leadership may be too short for anybody to hear of it, and an idle queue has nothing else to plan its
-            // next tick.
+            // A lapse of leadership may be too short for any other task to notice, and nothing else plans the next tick of an idle
+            // queue.
             self.ticks.no_later(&queue, now + TICKS_APART);
             return;
         };
