@@ -13,7 +13,7 @@ use queue::{
 };
 use serde_json::Value;
 
-use crate::common::Fixture;
+use crate::common::{Fixture, Worker, ids};
 
 fn folder(version: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -52,84 +52,35 @@ fn text_of<'a>(job: &'a Value, field: &str) -> &'a str {
 #[tokio::test]
 async fn jobs_of_0_1_0_end_as_its_ledger_says() {
     let (mut fixture, ledger) = (started_with("0.1.0"), ledger("0.1.0"));
-    let terms = Terms {
-        // For ever: the file grows old.
-        retention: Retention {
-            finished: None,
-            dead: None,
-        },
+    // For ever: the file grows old.
+    let retention = Retention {
+        finished: None,
+        dead: None,
+    };
+    let worker = fixture.worker_on(Terms {
+        retention,
         ..Terms::default()
-    };
-    let (producer, worker) = (fixture.producer(), fixture.worker_on(terms));
-    let ids = |status: &str| -> Vec<JobId> {
-        let jobs = ledger.values().filter(|job| text_of(job, "status") == status);
-        jobs.map(|job| JobId::new(text_of(job, "id")).unwrap()).collect()
-    };
+    });
+    let producer = fixture.producer();
     for (id, job) in &ledger {
-        let found = producer
-            .get(&JobId::new(id.as_str()).unwrap())
-            .await
-            .unwrap()
-            .unwrap();
+        let found = producer.get(&job_id(id)).await.unwrap().unwrap();
         assert_eq!(found.status.as_str(), text_of(job, "status"), "{job}");
-        assert_eq!(
-            found.payload.is_some(),
-            text_of(job, "was").contains("with a payload"),
-            "{job}"
-        );
+        let has_payload = text_of(job, "was").contains("with a payload");
+        assert_eq!(found.payload.is_some(), has_payload, "{job}");
     }
 
-    // The workers of that time hold two jobs, and get their time again.
-    assert!(worker.consumer.tick().await.unwrap().guarded);
-    let workers = fixture.drainer().workers(&fixture.queue).await.unwrap();
-    assert_eq!(
-        workers.iter().map(|worker| worker.held).sum::<u64>(),
-        2,
-        "{workers:?}"
-    );
-    let leased: Vec<String> = fixture.ask(&["ZRANGE", "workerpool:queue:leases", "0", "-1"]);
-    for id in &leased {
-        fixture.ask::<()>(&["ZADD", "workerpool:queue:leases", "XX", "1", id]);
-    }
-    fixture.let_a_tick_come();
-    assert_eq!(worker.consumer.tick().await.unwrap().reaped, 2);
-    let delayed: Vec<JobId> = fixture
-        .ask::<Vec<String>>(&["ZRANGE", "workerpool:queue:delayed", "0", "-1"])
-        .into_iter()
-        .map(|id| JobId::new(id).unwrap())
-        .collect();
-    fixture.make_due(&delayed);
-    worker.consumer.tick().await.unwrap();
-
-    let claims = worker.claim(1_000).await;
-    let ended: Vec<Ended> = claims
-        .jobs
-        .iter()
-        .map(|claimed| {
-            let result = ledger[claimed.job.id.as_str()]["result"].as_str().unwrap();
-            let result = JobResult::new("text/plain; charset=utf-8", result).unwrap();
-            Ended {
-                id: claimed.job.id.clone(),
-                token: claimed.token.clone(),
-                how: Ending::Complete { result: Some(result) },
-            }
-        })
-        .collect();
-    let finished = worker.finish(&ended).await;
-    assert!(
-        finished.iter().all(|finish| *finish == Finish::Finished),
-        "{finished:?}"
-    );
+    lose_workers(&mut fixture, &worker).await;
+    let ran = complete_all(&mut fixture, &worker, &ledger).await;
 
     for (id, job) in &ledger {
-        let id = JobId::new(id.as_str()).unwrap();
+        let id = job_id(id);
         let status = producer.get(&id).await.unwrap().unwrap().status;
         assert_eq!(status.as_str(), text_of(job, "ends"), "{job}");
-        let ran = ended.iter().any(|ended| ended.id == id);
-        assert_eq!(ran, text_of(job, "status") != text_of(job, "ends"), "{job}");
+        let has_to_run = text_of(job, "status") != text_of(job, "ends");
+        assert_eq!(ran.contains(&id), has_to_run, "{job}");
         match producer.result(&id).await.unwrap() {
             ResultLook::Found(result) => {
-                assert_eq!(result.body(), text_of(job, "result").as_bytes(), "{job}")
+                assert_eq!(result.body(), text_of(job, "result").as_bytes(), "{job}");
             }
             other => assert!(job["result"].is_null(), "{job}: {other:?}"),
         }
@@ -138,4 +89,57 @@ async fn jobs_of_0_1_0_end_as_its_ledger_says() {
     assert_eq!((reading.waiting, reading.running, reading.delayed), (0, 0, 0));
     // What was no job, and the one that had failed.
     assert_eq!(reading.dead, 2);
+}
+
+/// The workers of that time hold two jobs, which get their time again and then lose them.
+async fn lose_workers(fixture: &mut Fixture, worker: &Worker) {
+    assert!(worker.consumer.tick().await.unwrap().guarded);
+    let workers = fixture.drainer().workers(&fixture.queue).await.unwrap();
+    assert_eq!(
+        workers.iter().map(|worker| worker.held).sum::<u64>(),
+        2,
+        "{workers:?}"
+    );
+    for id in members(fixture, "leases") {
+        fixture.ask::<()>(&["ZADD", "workerpool:queue:leases", "XX", "1", id.as_str()]);
+    }
+    fixture.let_a_tick_come();
+    assert_eq!(worker.consumer.tick().await.unwrap().reaped, 2);
+}
+
+/// Runs all that waits or is delayed, each to its result; answers what ran.
+async fn complete_all(
+    fixture: &mut Fixture,
+    worker: &Worker,
+    ledger: &BTreeMap<String, Value>,
+) -> Vec<JobId> {
+    let delayed = members(fixture, "delayed");
+    fixture.make_due(&delayed);
+    worker.consumer.tick().await.unwrap();
+    let claims = worker.claim(1_000).await;
+    let ends = claims.jobs.iter().map(|claimed| {
+        let result = text_of(&ledger[claimed.job.id.as_str()], "result");
+        Ended {
+            id: claimed.job.id.clone(),
+            token: claimed.token.clone(),
+            how: Ending::Complete {
+                result: Some(JobResult::new("text/plain; charset=utf-8", result).unwrap()),
+            },
+        }
+    });
+    let finished = worker.finish(&ends.collect::<Vec<_>>()).await;
+    assert!(
+        finished.iter().all(|finish| *finish == Finish::Finished),
+        "{finished:?}"
+    );
+    ids(&claims)
+}
+
+fn members(fixture: &mut Fixture, set: &str) -> Vec<JobId> {
+    let ids: Vec<String> = fixture.ask(&["ZRANGE", &format!("workerpool:queue:{set}"), "0", "-1"]);
+    ids.iter().map(|id| job_id(id)).collect()
+}
+
+fn job_id(text: &str) -> JobId {
+    JobId::new(text).unwrap()
 }
