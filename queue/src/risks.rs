@@ -3,7 +3,7 @@
 use std::{collections::HashMap, fmt};
 
 use crate::{
-    Result, Server,
+    Error, Result, Server,
     connect::{Link, field},
 };
 
@@ -75,7 +75,11 @@ pub async fn risks_of(server: &Server) -> Result<Vec<Risk>> {
 pub(crate) async fn read(link: &Link) -> Result<Vec<Risk>> {
     let mut info = String::new();
     for section in ["memory", "persistence", "replication"] {
-        info.push_str(&link.send::<String>(redis::cmd("INFO").arg(section)).await?);
+        let told = link.send::<String>(redis::cmd("INFO").arg(section)).await;
+        info.push_str(&told.map_err(|err| match err {
+            Error::Denied(text) => Error::Denied(format!("{text}: grant INFO (ACL SETUSER <user> +info)")),
+            err => err,
+        })?);
     }
     let fsync: HashMap<String, String> =
         match link.send(redis::cmd("CONFIG").arg(&["GET", "appendfsync"])).await {

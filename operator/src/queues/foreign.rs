@@ -93,6 +93,11 @@ impl Connected {
         Ok(())
     }
 
+    /// Whether anything was asked at all.
+    pub(super) fn was_asked(&self) -> bool {
+        self.failure.is_some() || !self.by_database.is_empty()
+    }
+
     fn unsure_among(&self, queues: &[(Queue, Arc<Addresses>)]) -> BTreeSet<IpAddr> {
         let unsure = queues.iter().filter_map(|(queue, addresses)| {
             let workers = self.by_database.get(&queue.queue_db)?;

@@ -42,6 +42,9 @@ const LAST_RESTART: Duration = Duration::from_secs(60);
 /// A task that went well for so long begins with the shortest wait again.
 const RESTARTS_FORGOTTEN: Duration = Duration::from_secs(300);
 
+/// So many addresses of foreign workers are remembered as logged.
+const MOST_UNSURE: usize = 1_000;
+
 /// What the task is told.
 #[derive(Debug)]
 pub(super) enum Command {
@@ -570,19 +573,26 @@ impl ServerTask {
     /// Logs once what is not known of foreign workers.
     fn report_foreign(&mut self, connected: &Connected) {
         let server = &self.server.address;
-        for address in connected.unsure.difference(&self.foreign_unsure) {
+        if self.foreign_unsure.len() > MOST_UNSURE {
+            self.foreign_unsure.clear();
+        }
+        for address in &connected.unsure {
+            if !self.foreign_unsure.insert(*address) {
+                continue;
+            }
             tracing::warn!(%server, %address,
                 "a foreign worker was not seen to take a job, but is not waiting for one: its pod counts as busy until it waits, \
                  or has called nothing for 10 minutes");
         }
-        self.foreign_unsure.clone_from(&connected.unsure);
         let failure = connected.failure.as_ref();
         if let Some(error) = failure
             && self.foreign_failure.as_ref().map(queue::Error::kind) != Some(error.kind())
         {
             tracing::warn!(%server, %error, "what foreign workers do cannot be read: what was last seen counts until it can");
         }
-        self.foreign_failure = failure.cloned();
+        if connected.was_asked() {
+            self.foreign_failure = failure.cloned();
+        }
         if connected.denied.is_none() || connected.denied == self.foreign_denied {
             return;
         }

@@ -20,13 +20,13 @@ const OLDEST_FOR_OWN: (u32, u32) = (6, 2);
 const OLDEST_FOR_SOURCES: (u32, u32) = (5, 0);
 
 /// What a server tells of itself.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Introduction {
     address: String,
     version: Option<String>,
     role: Option<String>,
-    /// Why it does not answer `INFO`.
-    denied: Option<Error>,
+    /// With what it refuses to answer `INFO`.
+    denied: Option<String>,
 }
 
 impl Introduction {
@@ -73,12 +73,17 @@ impl Introduction {
         }
         let needed = "6.2 or newer is needed for a queue of workerpool's own (a queue with a source is read from 5.0 on)";
         self.check_version(OLDEST_FOR_OWN, needed)?;
-        check_role(self.role.as_deref(), &self.address)
+        self.check_role()
     }
 
     /// Whether other systems' queues can be read on this server.
     pub(super) fn check_for_sources(&self) -> Result<()> {
         self.check_version(OLDEST_FOR_SOURCES, "5.0 or newer is needed")?;
+        self.check_role()
+    }
+
+    /// Whether it is the master, as far as it tells.
+    pub(super) fn check_role(&self) -> Result<()> {
         check_role(self.role.as_deref(), &self.address)
     }
 
@@ -105,21 +110,25 @@ impl Introduction {
         }
     }
 
-    /// Asks once more for the role: a server that was made a replica goes on answering, without an error, what was long ago.
-    pub(super) async fn ask_role(
+    /// Asks once more for the role: a server that was made a replica goes on answering, without an error, what was long ago. `None`
+    /// if it answers `INFO` by now, which it denied, so that it should introduce itself anew.
+    pub(super) async fn ask_again(
         &self,
         connection: &mut Connection,
         resp3: bool,
-    ) -> Result<Option<String>, RedisError> {
+    ) -> Result<Option<Self>, RedisError> {
         if self.denied.is_some() {
-            let hello = ask_hello(connection, resp3).await?;
-            return Ok(hello.get("role").and_then(as_text));
+            let told = Self::ask(connection, &self.address, resp3).await?;
+            return Ok(Some(told).filter(|told| told.denied.is_some()));
         }
         let replication: String = redis::cmd("INFO")
             .arg("replication")
             .query_async(connection)
             .await?;
-        Ok(field(&replication, "role").map(str::to_owned))
+        Ok(Some(Self {
+            role: field(&replication, "role").map(str::to_owned),
+            ..self.clone()
+        }))
     }
 }
 
@@ -149,15 +158,15 @@ async fn ask_both(connection: &mut Connection, commands: [&Cmd; 2]) -> Result<[S
     ])
 }
 
-/// The denial, if it is one.
-fn denial(err: RedisError, address: &str) -> Result<Error, RedisError> {
+/// What was said, if it is a denial.
+fn denial(err: RedisError, address: &str) -> Result<String, RedisError> {
     let during = During {
         address,
         connecting: true,
         patience: super::CONNECT_TIMEOUT,
     };
     match Error::from_redis(&err, during) {
-        denied if denied.is_denial() => Ok(denied),
+        Error::Denied(text) | Error::UnknownCommand(text) => Ok(text),
         _ => Err(err),
     }
 }

@@ -249,11 +249,15 @@ impl Link {
     async fn ask_role(&self) -> Result<()> {
         let mut live = self.live().await?;
         let introduction = Arc::clone(&live.introduction);
-        let role = introduction
-            .ask_role(&mut live.connection, live.resp3)
+        let told = introduction
+            .ask_again(&mut live.connection, live.resp3)
             .await
             .map_err(|err| self.failed(&live, &err))?;
-        check_role(role.as_deref(), &live.address)
+        let Some(told) = told else {
+            self.give_up(live.generation);
+            return Ok(());
+        };
+        told.check_role()
             .inspect_err(|err| self.give_up_because(live.generation, err))
     }
 

@@ -8,7 +8,7 @@ use queue::{
 };
 
 use crate::{
-    common::{Raw, Worker},
+    common::{Raw, Worker, eventually},
     fake::proxy_that_tells,
 };
 
@@ -66,8 +66,22 @@ async fn user_without_dangerous_commands_is_told_by_each_client_what_to_grant() 
             assert!(matches!(refused, Error::Denied(_)), "{refused:?}");
             let text = refused.to_string();
             assert!(text.contains("info") && text.contains("+info"), "{text}");
+            assert_eq!(text.matches("denies").count(), 1, "{text}");
         }
     }
+}
+
+#[tokio::test]
+async fn right_that_is_granted_later_is_used_without_restart() {
+    let (_redis, server, mut raw) = without(&["-@dangerous"]);
+    let (observer, _changes) = Observer::new(&server).unwrap();
+    let refused = observer.read(&[queue()]).await.remove(0);
+    assert!(matches!(refused, Err(Error::Denied(_))), "{refused:?}");
+    raw.ask::<()>(&["ACL", "SETUSER", "less", "+info"]);
+    eventually("it is read", || async {
+        observer.read(&[queue()]).await.remove(0).ok()
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -78,7 +92,10 @@ async fn source_is_read_and_followed_without_info_and_replica_is_noticed() {
     assert_eq!((reading.waiting, reading.run_id.as_str()), (2, ""));
     assert!(reading.tracked);
     let risks = queue::risks_of(&server).await.unwrap_err();
-    assert!(matches!(risks, Error::Denied(_)), "{risks:?}");
+    assert!(
+        matches!(&risks, Error::Denied(text) if text.contains("+info")),
+        "{risks:?}"
+    );
     raw.ask::<()>(&["REPLICAOF", "127.0.0.1", "1"]);
     let refused = read(&server, source()).await;
     assert!(matches!(refused, Err(Error::NotMaster { .. })), "{refused:?}");
