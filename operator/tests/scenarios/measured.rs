@@ -45,10 +45,10 @@ fn exported(scrape: &str) -> Named {
     let types = scrape.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     let named = types.map(|line| {
         let (name, kind) = line.split_once(' ').unwrap();
-        let name = if kind == "counter" {
-            format!("{name}_total")
-        } else {
-            name.to_owned()
+        let name = match kind {
+            "counter" => format!("{name}_total"),
+            "info" => format!("{name}_info"),
+            _ => name.to_owned(),
         };
         let series = scrape.lines().find(|line| line.starts_with(&format!("{name}{{")));
         let labels = series.map_or("", |series| series.split(['{', '}']).nth(1).unwrap());
@@ -105,6 +105,8 @@ async fn docs_name_each_metric_with_its_labels_and_no_other() {
     world.reconcile().await.unwrap();
     world.write_fails().await;
     world.ctx.metrics.jobs.called("submit");
+    let panicked = telemetry::catch_panic_now("reconcile", || panic!("so that it is counted"));
+    panicked.map(|(): ()| ()).unwrap_err();
     let (exported, documented) = (exported(&world.scrape()), documented());
     let names = |named: &Named| named.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&exported), names(&documented));

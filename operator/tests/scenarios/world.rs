@@ -64,7 +64,7 @@ impl World {
         let (api, client) = ApiServer::start();
         let (pools_reader, mut pools) = reflector::store();
         let (workloads_reader, mut workloads) = Workloads::new();
-        let mut registry = Registry::with_prefix("workerpool");
+        let mut registry = telemetry::registry("operator", "test");
         let metrics = Arc::new(Metrics::register(&mut registry));
         let (queues, wakes) = Queues::new(Leadership::permanent(1));
         let collector = PoolCollector::new(Arc::clone(&metrics), queues.clone());
