@@ -194,7 +194,7 @@ impl Entry {
     pub(super) fn retries_planning(&self, now: Instant, clock: Timestamp) -> bool {
         self.panic.as_ref().is_some_and(|panic| panic.line.is_none())
             && self.retry_at.is_none_or(|at| at <= now)
-            && panic_status(self, clock).as_ref() == Some(&self.status)
+            && panic_status(self, clock).is_none_or(|status| status == self.status)
     }
 
     /// Whether our finalizer keeps it.

@@ -55,6 +55,10 @@ pub(super) fn panic_status(entry: &Entry, clock: Timestamp) -> Option<JobStatus>
 }
 
 fn panic_verdict(entry: &Entry) -> Option<Verdict> {
+    // What a Job that was never submitted ended with stays its last word.
+    if entry.ending().is_some() && !entry.submitted {
+        return None;
+    }
     let panicked = &entry.panic.as_ref()?.panicked;
     Some(Verdict {
         kind: conditions::ACCEPTED,

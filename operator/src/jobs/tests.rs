@@ -161,6 +161,27 @@ fn job_whose_step_panicked_says_so_and_is_tried_again() {
 }
 
 #[test]
+fn rejected_job_whose_step_panicked_keeps_its_ending() {
+    let mut case = Case::new();
+    case.entry.hear(
+        News::Rejected(Rejection {
+            reason: "PayloadTooLarge",
+            message: "too large".to_owned(),
+        }),
+        case.now,
+    );
+    let mut case = case.written();
+    case.entry.panicked(None, boom(), case.now);
+    let case = case.later(Duration::from_secs(1));
+    let status = case.status(&Access::Open);
+    assert_eq!(
+        reason(&status, conditions::ACCEPTED),
+        ("False", "PayloadTooLarge")
+    );
+    assert!(case.entry.retries_planning(case.now, case.clock));
+}
+
+#[test]
 fn planning_that_panicked_is_retried_once_that_is_said() {
     let mut case = Case::new().submitted();
     case.entry.panicked(None, boom(), case.now);
