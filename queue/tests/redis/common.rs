@@ -351,7 +351,7 @@ pub(crate) async fn submit_twins_and(producer: &Producer, new: &NewJob, other: N
 }
 
 /// Asks again, as a worker does, while the answer is late: megabytes take their time on a busy machine.
-async fn answered<T>(mut ask: impl AsyncFnMut() -> queue::Result<T>) -> T {
+pub(crate) async fn answered<T>(mut ask: impl AsyncFnMut() -> queue::Result<T>) -> T {
     for _ in 0..20 {
         match ask().await {
             Err(error) if error.is_ambiguous() => {}
@@ -359,6 +359,17 @@ async fn answered<T>(mut ask: impl AsyncFnMut() -> queue::Result<T>) -> T {
         }
     }
     panic!("no answer in twenty tries");
+}
+
+/// Asks again while a busy machine does not answer in time.
+pub(crate) async fn in_time<T>(mut ask: impl AsyncFnMut() -> Result<T, Error>) -> Result<T, Error> {
+    for _ in 0..30 {
+        match ask().await {
+            Err(Error::Timeout { .. }) => {}
+            answer => return answer,
+        }
+    }
+    panic!("no answer in thirty tries");
 }
 
 /// A job with a payload, which somebody mirrors.

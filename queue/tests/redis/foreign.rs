@@ -14,7 +14,7 @@ use queue::{
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::{
-    common::{Fixture, MAIN, eventually},
+    common::{Fixture, MAIN, answered, eventually},
     python::HEAD,
 };
 
@@ -469,7 +469,9 @@ async fn python_worker_that_puts_jobs_while_it_works_is_busy_until_it_waits() {
     let (own, here) = (fixture.queue.clone(), "127.0.0.1".parse().unwrap());
     let waits = async |drainer: &queue::Drainer| {
         eventually("it waits", || async {
-            let workers = drainer.foreign_workers(&own).await.unwrap().unwrap();
+            let workers = answered(async || drainer.foreign_workers(&own).await)
+                .await
+                .unwrap();
             workers.waiting.contains_key(&here).then_some(())
         })
         .await;
@@ -478,7 +480,9 @@ async fn python_worker_that_puts_jobs_while_it_works_is_busy_until_it_waits() {
         waits(&drainer).await;
         fixture.push(&queue::item::write(&JobId::fresh()));
         worker.has_job();
-        let workers = drainer.foreign_workers(&own).await.unwrap().unwrap();
+        let workers = answered(async || drainer.foreign_workers(&own).await)
+            .await
+            .unwrap();
         assert_eq!(workers.busy.get(&here), Some(&1), "{workers:?}");
         assert!(workers.unsure.is_empty(), "it was seen to wait");
         worker.go_on();

@@ -8,7 +8,7 @@ use queue::{
 };
 
 use crate::{
-    common::{Raw, Worker, eventually},
+    common::{Raw, Worker, eventually, in_time},
     fake::proxy_that_tells,
 };
 
@@ -46,7 +46,7 @@ fn source() -> Subject {
 
 async fn read(server: &Server, subject: Subject) -> Result<Reading> {
     let (observer, _changes) = Observer::new(server).unwrap();
-    observer.read_all(&[subject]).await.remove(0)
+    in_time(async || observer.read_all(std::slice::from_ref(&subject)).await.remove(0)).await
 }
 
 #[tokio::test]
@@ -57,9 +57,11 @@ async fn user_without_dangerous_commands_is_told_by_each_client_what_to_grant() 
         let worker = Worker::new(&server, &queue(), None, Duration::from_secs(30));
         let drainer = Drainer::new(&server).unwrap();
         for refused in [
-            producer.submit(NewJob::new("a", "b")).await.map(drop),
-            worker.consumer.beat().await,
-            drainer.workers(&queue()).await.map(drop),
+            in_time(async || producer.submit(NewJob::new("a", "b")).await)
+                .await
+                .map(drop),
+            in_time(async || worker.consumer.beat().await).await,
+            in_time(async || drainer.workers(&queue()).await).await.map(drop),
             read(&server, queue().into()).await.map(drop),
         ] {
             let refused = refused.unwrap_err();
@@ -75,7 +77,7 @@ async fn user_without_dangerous_commands_is_told_by_each_client_what_to_grant() 
 async fn right_that_is_granted_later_is_used_without_restart() {
     let (_redis, server, mut raw) = without(&["-@dangerous"]);
     let (observer, _changes) = Observer::new(&server).unwrap();
-    let refused = observer.read(&[queue()]).await.remove(0);
+    let refused = in_time(async || observer.read(&[queue()]).await.remove(0)).await;
     assert!(matches!(refused, Err(Error::Denied(_))), "{refused:?}");
     raw.ask::<()>(&["ACL", "SETUSER", "less", "+info"]);
     eventually("it is read", || async {
@@ -91,7 +93,9 @@ async fn source_is_read_and_followed_without_info_and_replica_is_noticed() {
     let reading = read(&server, source()).await.unwrap();
     assert_eq!((reading.waiting, reading.run_id.as_str()), (2, ""));
     assert!(reading.tracked);
-    let risks = queue::risks_of(&server).await.unwrap_err();
+    let risks = in_time(async || queue::risks_of(&server).await)
+        .await
+        .unwrap_err();
     assert!(
         matches!(&risks, Error::Denied(text) if text.contains("+info")),
         "{risks:?}"
@@ -117,9 +121,10 @@ async fn proxy_that_tells_no_role_and_no_version_is_believed() {
 async fn denied_list_of_connections_is_no_error_and_any_other_failure_is_one() {
     let (redis, server, mut raw) = without(&["-client|list"]);
     let drainer = Drainer::new(&server).unwrap();
-    assert_eq!(drainer.foreign_workers(&queue()).await.unwrap(), None);
+    let look = async || in_time(async || drainer.foreign_workers(&queue()).await).await;
+    assert_eq!(look().await.unwrap(), None);
     raw.ask::<()>(&["ACL", "SETUSER", "less", "+client|list"]);
-    assert!(drainer.foreign_workers(&queue()).await.unwrap().is_some());
+    assert!(look().await.unwrap().is_some());
     // Once it may, what is wrong is not taken for a denial.
     redis.freeze().unwrap();
     let failed = drainer.foreign_workers(&queue()).await.unwrap_err();
