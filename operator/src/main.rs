@@ -1,6 +1,6 @@
 //! `workerpool-operator`: see the library beside it.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
@@ -15,6 +15,9 @@ use operator::{
 };
 use telemetry::{Health, Limits, Logs, Shutdown};
 use tokio_util::sync::CancellationToken;
+
+/// How much later than a watch ends its connection counts as dead.
+const READ_TIMEOUT_MARGIN: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     match Args::parse().validate() {
@@ -47,9 +50,7 @@ async fn run(config: Config, logs: Logs) -> anyhow::Result<()> {
         telemetry::serve(listener, endpoints, &Limits::default(), CancellationToken::new()).await;
     });
 
-    let cluster = kube::Config::infer()
-        .await
-        .context("cannot find out where the API server is")?;
+    let cluster = cluster().await?;
     let resign = CancellationToken::new();
     let election = match &config.election {
         Some(election) => {
@@ -78,6 +79,18 @@ async fn run(config: Config, logs: Logs) -> anyhow::Result<()> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Where the API server is. A watch ends by itself before the read timeout, so what it cuts off is a server that vanished, also
+/// while a list or the first answer of a watch is awaited, which kube does not bound.
+async fn cluster() -> anyhow::Result<kube::Config> {
+    let mut cluster = kube::Config::infer()
+        .await
+        .context("cannot find out where the API server is")?;
+    cluster.read_timeout = Some(controller::WATCH_TIMEOUT + READ_TIMEOUT_MARGIN);
+    // Counted from the request, not from when its connection was last used.
+    cluster.reset_reader_on_write = true;
+    Ok(cluster)
 }
 
 fn leadership(config: &Config) -> Leadership {
