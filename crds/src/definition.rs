@@ -54,7 +54,7 @@ fn tidy(schema: &mut JSONSchemaProps) {
 
 /// Removes the defaults of a list's items. A client-side apply of a custom resource replaces each list as a whole: a default that
 /// the API server wrote into an item is missing from the user's file, so every apply would change the object, and a GitOps tool
-/// would show drift for ever. Readers apply these defaults instead: serde in the types, `has()` in the rules.
+/// would show drift forever. Readers apply these defaults instead: serde in the types, `has()` in the rules.
 fn remove_defaults(schema: &mut JSONSchemaProps) {
     schema.default = None;
     schema

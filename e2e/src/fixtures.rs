@@ -59,7 +59,7 @@ impl Fixtures {
         self.folder.join(file).to_string_lossy().into_owned()
     }
 
-    /// An object that was created anew has another UID: what is read from now on has this one.
+    /// An object that was created again has another UID: what is read from now on has this one.
     ///
     /// # Errors
     /// When one of the two has none.

@@ -348,7 +348,7 @@ impl Before {
                 .context("a Deployment is gone")?;
             ensure!(
                 now.metadata.uid == found.metadata.uid,
-                "{} was made anew",
+                "{} was created again",
                 stored.name()
             );
             let selector = now

@@ -41,7 +41,7 @@ use crate::{
 
 /// How long a watch lasts before it is made anew. A connection that was cut unseen is noticed 5 s after that at the latest.
 const WATCH_SECONDS: u32 = 120;
-/// The same, for whoever bounds connections.
+/// The same as a duration, for bounds of connections.
 pub const WATCH_TIMEOUT: Duration = Duration::from_secs(WATCH_SECONDS as u64);
 
 /// The count that the last term lowered may still be carried out, by the costs that it set.

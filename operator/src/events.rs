@@ -501,26 +501,26 @@ mod tests {
         status
     }
 
-    /// Redis goes and comes back every ten seconds, for ten minutes, and a thousand pools tell of it.
+    /// Redis goes and comes back every ten seconds, for ten minutes, and a thousand pools report it.
     #[test]
     fn flapping_redis_under_thousand_pools_stays_within_budget() {
         let (up, down) = (readable(true), readable(false));
         let (start, burst) = (Instant::now(), 1_000);
         let mut budgets = vec![Budget::default(); 1_000];
         let mut pace = Pace::new(burst, start);
-        let (mut told, mut at_once) = (0, 0);
+        let (mut admitted, mut at_once) = (0, 0);
         for flap in 0..120 {
             let now = start + Duration::from_secs(5 * flap);
             let (last, new) = if flap % 2 == 0 { (&up, &down) } else { (&down, &up) };
             for budget in &mut budgets {
                 for event in between(last, new) {
-                    told += usize::from(budget.admit(event, now).is_some());
+                    admitted += usize::from(budget.admit(event, now).is_some());
                 }
             }
             at_once += (0..1_000).filter(|_| pace.wait(now).is_zero()).count();
         }
-        // Of 120 changes each pool tells 10 + 9 warnings, and 25 + 9 of their ends.
-        assert_eq!(told, 1_000 * (19 + 34));
+        // Of 120 changes each pool reports 10 + 9 warnings, and 25 + 9 of their ends.
+        assert_eq!(admitted, 1_000 * (19 + 34));
         // And all together no more than a burst, and twenty each second.
         assert!(at_once <= burst + 20 * 600, "{at_once}");
     }

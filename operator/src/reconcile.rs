@@ -395,7 +395,7 @@ async fn write_status(
         }
         // The watch shows soon what somebody wrote.
         Err(error) if error.is_conflict() => return Ok(Some(CONFLICT_RETRY)),
-        // The pool is gone, and nobody reads of it any more.
+        // The pool is gone, and its status with it.
         Err(error) if error.is_not_found() => {}
         Err(error) => return Err(error),
     }

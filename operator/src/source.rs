@@ -293,12 +293,12 @@ impl<'a> Entries<'a> {
         Ok(Self { name, data })
     }
 
-    /// `field` names the key, for whoever reads the refusal.
+    /// `field` names the key in the refusal.
     fn required(&self, key: &str, field: &'static str) -> Result<String, Refusal> {
         self.text(key, field)?.ok_or_else(|| self.lack(key, field))
     }
 
-    /// A Secret may lack an entry under its usual key. A key that somebody wrote down is meant.
+    /// A Secret may lack an entry under its usual key. A key that the pool names must be there.
     fn unless_usual(&self, key: &str, usual: &str, field: &'static str) -> Result<Option<String>, Refusal> {
         if key == usual {
             self.text(key, field)

@@ -21,11 +21,11 @@ pub struct RedisArgs {
     #[arg(long, env = "WORKERPOOL_REDIS_USERNAME", value_name = "NAME")]
     redis_username: Option<String>,
 
-    /// A file that holds the ACL user's name, read anew for each connection; if there is no such file, there is no name
+    /// A file that holds the ACL user's name, read again for each connection; if there is no such file, there is no name
     #[arg(long, env = "WORKERPOOL_REDIS_USERNAME_FILE", value_name = "FILE")]
     redis_username_file: Option<PathBuf>,
 
-    /// A file that holds the password, read anew for each connection (or put it into WORKERPOOL_REDIS_PASSWORD)
+    /// A file that holds the password, read again for each connection (or put it into WORKERPOOL_REDIS_PASSWORD)
     #[arg(long, env = "WORKERPOOL_REDIS_PASSWORD_FILE", value_name = "FILE")]
     redis_password_file: Option<PathBuf>,
 

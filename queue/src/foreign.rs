@@ -64,7 +64,7 @@ pub(crate) struct Suspect {
 /// What workers that are not ours are doing, as the server's list of connections shows it.
 ///
 /// A connection that is blocked in BLPOP waits for a job. One that was seen to take from a list, and is not blocked now, has a job,
-/// whatever it called last: a job may put the next one into the queue. Of one that was never seen to take, nobody knows: it may
+/// whatever it called last: a job may put the next one into the queue. One that was never seen to take is unknown: it may
 /// have taken its job before anybody looked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ForeignWorkers {
@@ -79,7 +79,7 @@ pub struct ForeignWorkers {
 /// A connection that has called nothing for so long, and was never seen to take a job, is taken for idle.
 const UNSURE_TIME: Duration = Duration::from_secs(600);
 
-/// The connections that were seen to take from a list, with their address and port: numbers begin anew with the server.
+/// The connections that were seen to take from a list, with their address and port: numbers restart with the server.
 ///
 /// One of these forgets a connection when it has ended, so it is bounded by the server's `maxclients`.
 #[derive(Debug, Default)]
@@ -126,7 +126,7 @@ impl Takers {
             !workers.busy.contains_key(address) && !workers.waiting.contains_key(address)
         });
         workers.unsure.extend(unsure.keys().copied());
-        // A pod has one job at least; how many, its connections do not tell.
+        // A pod has one job at least; the list does not show how many.
         workers
             .busy
             .extend(unsure.into_keys().map(|address| (address, 1)));
@@ -149,7 +149,7 @@ fn may_have_a_job(line: &str) -> bool {
         && idle.is_none_or(|seconds: u64| seconds < UNSURE_TIME.as_secs())
 }
 
-/// Connections that are told in one pipeline.
+/// Connections that are unblocked in one pipeline.
 const UNBLOCKED_AT_ONCE: usize = 64;
 
 /// Ends the wait of these connections by an error; answers how many still waited, `None` if this user may not do so. Redis
@@ -254,7 +254,7 @@ impl Connections {
         let run_id = info.lines().find_map(|line| line.strip_prefix("run_id:"));
         Ok(Some(Self {
             run_id: run_id.unwrap_or_default().to_owned(),
-            // Where nobody tells which process it is, none is the same as before.
+            // A server without a run_id may be another one each time.
             lasting: run_id.is_some()
                 && matches!(reply::array(timeout)?.get(1), Some(Value::BulkString(seconds)) if seconds == b"0"),
             by_address: by_address(&reply::text(clients)?),

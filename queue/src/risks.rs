@@ -62,7 +62,7 @@ impl fmt::Display for Risk {
     }
 }
 
-/// What puts the data on a server at risk, whoever's queues are there. Asks over a connection of its own, which ends then.
+/// What puts the data on a server at risk, whichever queues are there. Asks over a connection of its own, which ends then.
 ///
 /// # Errors
 /// Any that says why Redis cannot be asked.
@@ -75,8 +75,8 @@ pub async fn risks_of(server: &Server) -> Result<Vec<Risk>> {
 pub(crate) async fn read(link: &Link) -> Result<Vec<Risk>> {
     let mut info = String::new();
     for section in ["memory", "persistence", "replication"] {
-        let told = link.send::<String>(redis::cmd("INFO").arg(section)).await;
-        info.push_str(&told.map_err(|err| match err {
+        let answer = link.send::<String>(redis::cmd("INFO").arg(section)).await;
+        info.push_str(&answer.map_err(|err| match err {
             Error::Denied(text) => Error::Denied(format!("{text}: grant INFO (ACL SETUSER <user> +info)")),
             err => err,
         })?);

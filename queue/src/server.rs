@@ -218,7 +218,7 @@ pub struct Tls {
     pub files: TlsFiles,
 }
 
-/// A file that a setting names. It is read anew for each connection, because a mounted Secret changes while a program runs.
+/// A file that a setting names. It is read again for each connection, because a mounted Secret changes while a program runs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SettingFile {
     /// Its path.

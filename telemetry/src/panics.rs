@@ -83,7 +83,7 @@ pub fn catch_panic_now<T>(place: &'static str, work: impl FnOnce() -> T) -> Resu
     })
 }
 
-/// Runs a future that the process cannot do without: a panic in it ends the process. For tasks that nobody joins, of programs that
+/// Runs a future that the process cannot do without: a panic in it ends the process. For tasks that are not joined, of programs that
 /// survive other panics ([`log_panics`]).
 pub async fn vital<F: Future>(future: F) -> F::Output {
     match catch_panic("vital", future).await {

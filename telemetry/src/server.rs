@@ -198,18 +198,18 @@ mod tests {
     /// More than all buffers between a server and its client take.
     const LONG_ANSWER: usize = 32 * 1024 * 1024;
 
-    /// Serves `/slow`, which tells `entered` and then waits for `release`; and `/long`, which tells `entered`.
+    /// Serves `/slow`, which notifies `entered` and then waits for `release`; and `/long`, which notifies `entered`.
     async fn server(limits: Limits) -> Server {
         let (entered, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let (tell, wait) = (Arc::clone(&entered), Arc::clone(&release));
+        let (notifier, wait) = (Arc::clone(&entered), Arc::clone(&release));
         let slow = get(move || async move {
-            tell.notify_one();
+            notifier.notify_one();
             wait.notified().await;
             "done"
         });
-        let tell = Arc::clone(&entered);
+        let notifier = Arc::clone(&entered);
         let long = get(move || async move {
-            tell.notify_one();
+            notifier.notify_one();
             vec![b'x'; LONG_ANSWER]
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -71,7 +71,7 @@ impl Call {
 }
 
 /// True if Redis refused a claim for this one queue: for its keys, or the rights on them. Slots that waited for such a claim
-/// would be lost to the other queues until somebody repairs that. Jobs of an earlier try whose answer was lost come back when
+/// would be lost to the other queues until that is repaired. Jobs of an earlier try whose answer was lost come back when
 /// their leases end.
 ///
 /// Every other error concerns the whole server, on which no queue can claim now. An earlier try may have been carried out.
@@ -205,7 +205,7 @@ impl<H: Handler> Claimer<H> {
     async fn room(&self, call: &mut Call, woken: bool) -> Option<Room<'_>> {
         if let Some(Unanswered { jobs, kept }) = call.unanswered.take() {
             // Jobs that it may have taken must find their slots. The slots of jobs that it would have ended, if this is
-            // the only queue, are free when their endings are told alone.
+            // the only queue, are free when their outcomes are reported alone.
             let lacking = jobs.saturating_sub(kept.num_permits());
             let mut slots = self.slots.wait_for(lacking).await?;
             slots.merge(kept);

@@ -1,7 +1,7 @@
 //! The Deployment of a pool that makes its own pods: the stock worker, or a template merged over it.
 //!
 //! `template` fills in what the pool's template leaves out, with `program` (which program the container `worker` runs, and
-//! how ours gets into somebody else's image), `environment` (what it is told), `listener` (its port and probes), `secrets` (its
+//! how ours gets into somebody else's image), `environment` (its settings), `listener` (its port and probes), `secrets` (its
 //! files), `ending` (how long a pod may take to end), `restricted` (the security contexts) and `names` (what the template has
 //! taken). `labels` are those of the pods.
 

@@ -73,7 +73,7 @@ pub(super) struct Connected {
     pub(super) denied: Option<Denied>,
     /// Why it could not be asked; the next reading asks again.
     pub(super) failure: Option<queue::Error>,
-    /// The addresses of workers that count as busy although nobody saw them take a job.
+    /// The addresses of workers that count as busy although they were not seen to take a job.
     pub(super) unsure: BTreeSet<IpAddr>,
 }
 

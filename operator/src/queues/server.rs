@@ -97,7 +97,7 @@ pub(super) struct ServerTask {
     foreign_denied: Option<Denied>,
     /// Why foreign workers could not be followed at the last reading.
     foreign_failure: Option<queue::Error>,
-    /// Addresses of foreign workers of which it was said that nobody knows whether they work.
+    /// Addresses of foreign workers that were logged as perhaps busy.
     foreign_unsure: BTreeSet<IpAddr>,
     /// The process that the last reading came from.
     run_id: Option<String>,

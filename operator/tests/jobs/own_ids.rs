@@ -67,7 +67,7 @@ async fn job_created_again_with_its_id_is_complete_and_not_run_again() {
     assert_eq!(status["attempts"], 1);
     assert_eq!(status["result"]["text"], "done");
 
-    // Another job under the same id is a mistake, and is told as one.
+    // Another job under the same id is a mistake, and is reported as one.
     world.api.create_as("other", "uid-3", spec("december"));
     let refused = || reason(&world, "other", "Failed").as_deref() == Some("IdTaken");
     eventually("the other is refused", refused).await;

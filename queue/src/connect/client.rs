@@ -87,7 +87,7 @@ impl Login {
             tls: server.tls.clone(),
             // Sentinel has no databases.
             db: 0,
-            // By which it can tell of a switch beside answering.
+            // Its push messages announce a switch of the master.
             protocol: ProtocolVersion::RESP3,
             limit: AnswerLimit::READ,
         }
@@ -144,7 +144,7 @@ impl Login {
         }
     }
 
-    /// Says which name a certificate is not good for: it is often one that nobody wrote.
+    /// Names the host that a certificate is not good for: it often stands in no setting.
     fn name_checked(&self, err: RedisError, address: &Address) -> Failure {
         let Some(tls) = &self.tls else { return err.into() };
         match Error::wrong_name(&err, name_of(tls, address), address) {

@@ -1,7 +1,7 @@
 //! What is asked on a new connection before anybody uses it, and whether the server will do.
 //!
-//! `INFO` tells the version and the role. A user may be denied it (`-@dangerous`), and a proxy may tell neither. `HELLO`, which
-//! no user is denied, is asked then. What nobody tells is not held against the server: a queue's length can be read all the same.
+//! `INFO` has the version and the role. A user may be denied it (`-@dangerous`), and a proxy may leave out both. `HELLO`, which
+//! no user is denied, is asked then. A server is not refused for what is unknown: a queue's length can be read all the same.
 
 use std::collections::HashMap;
 
@@ -19,7 +19,7 @@ const OLDEST_FOR_OWN: (u32, u32) = (6, 2);
 /// The first version with consumer groups.
 const OLDEST_FOR_SOURCES: (u32, u32) = (5, 0);
 
-/// What a server tells of itself.
+/// A server's own account of itself.
 #[derive(Debug, Clone)]
 pub(crate) struct Introduction {
     address: String,
@@ -36,7 +36,7 @@ impl Introduction {
         address: &str,
         resp3: bool,
     ) -> Result<Self, RedisError> {
-        let mut told = Self {
+        let mut introduction = Self {
             address: address.to_owned(),
             version: None,
             role: None,
@@ -48,22 +48,22 @@ impl Introduction {
         replication.arg("replication");
         match ask_both(connection, [&server, &replication]).await {
             Ok([server, replication]) => {
-                // Valkey tells the Redis version that it is compatible with.
-                told.version = field(&server, "redis_version").map(str::to_owned);
-                told.role = field(&replication, "role").map(str::to_owned);
+                // Valkey names the Redis version that it is compatible with.
+                introduction.version = field(&server, "redis_version").map(str::to_owned);
+                introduction.role = field(&replication, "role").map(str::to_owned);
             }
             Err(err) => {
-                told.denied = Some(denial(err, address)?);
+                introduction.denied = Some(denial(err, address)?);
                 let hello = ask_hello(connection, resp3).await?;
                 let text = |name| hello.get(name).and_then(as_text);
-                told.version = text("version");
-                told.role = text("role");
+                introduction.version = text("version");
+                introduction.role = text("role");
             }
         }
-        Ok(told)
+        Ok(introduction)
     }
 
-    /// Whether a queue of ours can live on this server. Its scripts call `INFO`, by which they notice that the server was
+    /// Whether a queue of workerpool's own can be on this server. Its scripts call `INFO`, by which they notice that the server was
     /// restarted or made a replica.
     pub(crate) fn check_for_own(&self) -> Result<()> {
         if let Some(denied) = &self.denied {
@@ -82,7 +82,7 @@ impl Introduction {
         self.check_role()
     }
 
-    /// Whether it is the master, as far as it tells.
+    /// Whether it is the master, as far as it is known.
     pub(super) fn check_role(&self) -> Result<()> {
         check_role(self.role.as_deref(), &self.address)
     }
@@ -111,15 +111,15 @@ impl Introduction {
     }
 
     /// Asks once more for the role: a server that was made a replica goes on answering, without an error, what was long ago. `None`
-    /// if it answers `INFO` by now, which it denied, so that it should introduce itself anew.
+    /// if it answers `INFO` by now, which it denied, so that the handshake is due again.
     pub(super) async fn ask_again(
         &self,
         connection: &mut Connection,
         resp3: bool,
     ) -> Result<Option<Self>, RedisError> {
         if self.denied.is_some() {
-            let told = Self::ask(connection, &self.address, resp3).await?;
-            return Ok(Some(told).filter(|told| told.denied.is_some()));
+            let introduction = Self::ask(connection, &self.address, resp3).await?;
+            return Ok(Some(introduction).filter(|introduction| introduction.denied.is_some()));
         }
         let replication: String = redis::cmd("INFO")
             .arg("replication")
@@ -132,7 +132,7 @@ impl Introduction {
     }
 }
 
-/// A replica answers with what may be long past, and without an error; a server that tells no role (some proxies) is
+/// A replica answers with what may be long past, and without an error; a server without a role (some proxies) is
 /// believed.
 pub(crate) fn check_role(role: Option<&str>, address: &str) -> Result<()> {
     match role {
@@ -171,7 +171,7 @@ fn denial(err: RedisError, address: &str) -> Result<String, RedisError> {
     }
 }
 
-/// What `HELLO` tells, in the protocol that is spoken already; nothing where it is not known (before Redis 6).
+/// The answer to `HELLO`, in the protocol that is spoken already; nothing where it is not known (before Redis 6).
 async fn ask_hello(connection: &mut Connection, resp3: bool) -> Result<HashMap<String, Value>, RedisError> {
     let mut hello = redis::cmd("HELLO");
     hello.arg(if resp3 { 3 } else { 2 });
@@ -186,7 +186,7 @@ fn as_text(value: &Value) -> Option<String> {
     redis::from_redis_value(value.clone()).ok()
 }
 
-/// Asks to be told of changes to what is read after `CLIENT CACHING YES`; false if the server refuses that.
+/// Asks to be introduction of changes to what is read after `CLIENT CACHING YES`; false if the server refuses that.
 pub(super) async fn start_tracking(connection: &mut Connection) -> Result<bool, RedisError> {
     // In RESP2 the server would answer OK too, and nothing would ever come.
     let hello = ask_hello(connection, true).await?;

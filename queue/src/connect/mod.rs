@@ -68,7 +68,7 @@ pub(crate) struct Link {
     login: Login,
     target: Target,
     patience: Duration,
-    /// Whether a queue of ours is used over it, which needs more of a server.
+    /// Whether a queue of workerpool's own is used over it, which needs more of a server.
     own: bool,
     /// What is told of changes; set on the observer's connection only.
     ear: Option<Arc<Ear>>,
@@ -81,9 +81,9 @@ pub(crate) struct Link {
 
 /// What a link is for.
 enum Use {
-    /// Queues of ours.
+    /// Queues of workerpool's own.
     Own,
-    /// Reading, also other systems' queues, on older servers and with fewer rights; perhaps told of changes.
+    /// Reading, also other systems' queues, on older servers and with fewer rights; perhaps with notices of changes.
     Sources(Option<Arc<Ear>>),
 }
 
@@ -124,7 +124,7 @@ impl Drop for Listener {
 }
 
 impl Link {
-    /// A link to `db` of the server, for queues of ours.
+    /// A link to `db` of the server, for queues of workerpool's own.
     pub(crate) fn new(server: &Server, db: u32, limit: AnswerLimit) -> Result<Self> {
         Self::with(server, db, limit, RESPONSE_TIMEOUT, Use::Own)
     }
@@ -135,7 +135,7 @@ impl Link {
         Self::with(server, db, AnswerLimit::WORK, patience, Use::Own)
     }
 
-    /// A link over which queues of others may be read, too, and on which the server tells of changes.
+    /// A link over which other systems' queues may be read, too, and on which the server announces changes.
     pub(crate) fn tracking(server: &Server, ear: Arc<Ear>) -> Result<Self> {
         Self::with(
             server,
@@ -146,7 +146,7 @@ impl Link {
         )
     }
 
-    /// A link over which a server is asked about itself, whoever's queues are there.
+    /// A link over which a server is asked about itself, whichever queues are there.
     pub(crate) fn asking(server: &Server) -> Result<Self> {
         Self::with(server, 0, AnswerLimit::READ, RESPONSE_TIMEOUT, Use::Sources(None))
     }
@@ -249,15 +249,16 @@ impl Link {
     async fn ask_role(&self) -> Result<()> {
         let mut live = self.live().await?;
         let introduction = Arc::clone(&live.introduction);
-        let told = introduction
+        let current = introduction
             .ask_again(&mut live.connection, live.resp3)
             .await
             .map_err(|err| self.failed(&live, &err))?;
-        let Some(told) = told else {
+        let Some(current) = current else {
             self.give_up(live.generation);
             return Ok(());
         };
-        told.check_role()
+        current
+            .check_role()
             .inspect_err(|err| self.give_up_because(live.generation, err))
     }
 

@@ -1,7 +1,7 @@
 //! The stream below a connection: TCP, TLS over it where it is asked for, and a limit to how much one request is answered.
 //!
 //! redis-rs keeps an answer in memory until it is whole, however long it is. A server that never ends its answer (a broken
-//! proxy, somebody's key of a gigabyte) would take all memory of the program, and the program serves other servers too.
+//! proxy, a key of a gigabyte) would take all memory of the program, and the program serves other servers too.
 
 use std::{
     io,
@@ -138,7 +138,7 @@ impl Limited {
         })
     }
 
-    /// Becomes true when the stream ends with [`AnswerTooLarge`], which redis-rs does not tell to who waits for several answers.
+    /// Becomes true when the stream ends with [`AnswerTooLarge`], which redis-rs does not pass on to callers that wait for several answers.
     pub(super) fn exceeded(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.meter.exceeded)
     }

@@ -169,7 +169,7 @@ impl Error {
     }
 }
 
-/// The longest text that an error keeps of what somebody else said, in characters.
+/// The longest text that an error keeps of a message from outside, in characters.
 const LONGEST_TEXT: usize = 512;
 
 /// Cuts a text that an error keeps. Errors are logged, cloned for each caller and written into conditions.

@@ -2,7 +2,7 @@
 --
 -- KEYS: where jobs wait, then where they run. Redis tracks what a script declares.
 -- ARGV: 1 db   2 how many of the keys are where jobs wait   from 3 on, for each key: its type, its consumer group or ''
--- Answer: {waiting, running, now (ms), role, run_id}, the last two empty where nobody tells. A key that does not exist holds nothing; one of another type is an error,
+-- Answer: {waiting, running, now (ms), role, run_id}, the last two empty where they are unknown. A key that does not exist holds nothing; one of another type is an error,
 --   as nobody can say what is in it.
 
 local call = redis.call
@@ -26,10 +26,10 @@ local function entries_after(key, id)
   return math.min(#entries, MOST)
 end
 
--- A user may be denied INFO, and a proxy may not tell all of it; lengths are read all the same.
+-- A user may be denied INFO, and a proxy may leave out parts of it; lengths are read all the same.
 local function info(section, pattern)
-  local told = redis.pcall('INFO', section)
-  return type(told) == 'string' and string.match(told, pattern) or ''
+  local text = redis.pcall('INFO', section)
+  return type(text) == 'string' and string.match(text, pattern) or ''
 end
 
 -- What a group has not been given yet, and what it has pending. A group that is not there yet, as its first consumer makes

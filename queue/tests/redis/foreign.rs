@@ -419,7 +419,7 @@ async fn a_job_whose_hash_was_deleted_leaves_the_listing() {
     assert_eq!(fixture.ask::<u64>(&["ZCARD", SUSPECTS]), 0);
 }
 
-/// The original's worker, which puts the next job into the queue while it works, and works until it is told to go on.
+/// The original's worker, which puts the next job into the queue while it works, and works until its test lets it go on.
 struct Chain(Child);
 
 impl Chain {

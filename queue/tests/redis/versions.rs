@@ -110,10 +110,10 @@ async fn old_redis_reads_sources_and_refuses_own_queues_in_one_reading() {
 
             if tracks {
                 raw.on(5).ask::<()>(&["RPUSH", "mails", "c"]);
-                let told = tokio::time::timeout(Duration::from_secs(20), changes.next()).await;
+                let change = tokio::time::timeout(Duration::from_secs(20), changes.next()).await;
                 assert!(
-                    matches!(told, Ok(Some(Change::Foreign(_)))),
-                    "{version}: {told:?}"
+                    matches!(change, Ok(Some(Change::Foreign(_)))),
+                    "{version}: {change:?}"
                 );
             }
         }

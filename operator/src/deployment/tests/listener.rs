@@ -125,7 +125,7 @@ fn telemetry_port_moves_listener_port_and_probes_together() {
         assert_eq!(probed(&deployment), 9090);
     }
     let usual = built(json!({}));
-    // Else every Deployment of before would be rolled out anew.
+    // Else every Deployment of before would be rolled out again.
     assert_eq!(env(&usual, "WORKERPOOL_TELEMETRY_ADDRESS"), json!(null));
     assert_eq!(probed(&usual), 8080);
 }
@@ -287,11 +287,11 @@ fn token_and_service_links_are_taken_only_from_our_worker() {
 
 #[test]
 fn command_is_told_to_read_nothing_only_where_pool_says_so() {
-    let told = |stdin: serde_json::Value| {
+    let setting = |stdin: serde_json::Value| {
         let spec = json!({"worker": {"handler": {"command": ["ffmpeg"], "stdin": stdin}}});
         env(&built(spec), "WORKERPOOL_COMMAND_STDIN")["value"].clone()
     };
-    assert_eq!(told(json!("Empty")), "Empty");
-    assert_eq!(told(json!("Job")), json!(null));
-    assert_eq!(told(json!(null)), json!(null));
+    assert_eq!(setting(json!("Empty")), "Empty");
+    assert_eq!(setting(json!("Job")), json!(null));
+    assert_eq!(setting(json!(null)), json!(null));
 }

@@ -214,7 +214,7 @@ impl Desk {
         self.forget_idle(&entry.pool);
     }
 
-    /// Forgets the way to a queue that nobody needs any more.
+    /// Forgets the queue client of a pool that no Job needs.
     fn forget_idle(&mut self, pool: &PoolRef) {
         if self.links.get(pool).is_some_and(Link::is_idle) {
             self.links.remove(pool);

@@ -151,7 +151,7 @@ impl Desk {
             entry.succeeded(Line::Cancel);
         }
         if matches!(result, Ok(Cancel::Foreign)) {
-            let event = story::uncancelled("a worker that is not ours has it, and cannot be told");
+            let event = story::uncancelled("a worker of another program has it, and cannot be stopped");
             let reference = entry.reference();
             self.tools.events.tell(reference, event);
         }
@@ -249,8 +249,8 @@ impl Desk {
             let access = self.links.get(pool).map_or(&Access::Unknown, |link| &link.access);
             let build = || without_result(&build_status(entry, access, Timestamp::now())) == entry.status;
             // If this panics, planning the Job does too, and reports it.
-            let told = telemetry::catch_panic_now(PANIC_PLACE, build);
-            if told == Ok(true) && !entry.busy {
+            let is_shown = telemetry::catch_panic_now(PANIC_PLACE, build);
+            if is_shown == Ok(true) && !entry.busy {
                 entry.news = None;
             }
             let uid = Arc::clone(&entry.uid);

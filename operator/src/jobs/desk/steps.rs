@@ -225,7 +225,7 @@ impl Desk {
         let Some((entry, target)) = self.begin(uid) else {
             return;
         };
-        // What is heard from now on comes after this; that a step panicked says nothing of what was heard.
+        // News from now on comes after this write; a step that panicked leaves the news as they are.
         let news = entry.news.take_if(|_| entry.panic.is_none());
         let (client, job) = (self.tools.client.clone(), Arc::clone(uid));
         self.start(uid, Line::Write, async move {

@@ -22,7 +22,7 @@ pub(super) fn reason(program: &Path, error: &io::Error) -> String {
         Some(Errno::NOEXEC) => {
             ": it is neither a program for this machine's processor nor a script that begins with #!"
         }
-        Some(Errno::ACCESS) => ": this user may not run it, or its file system lets nobody run programs",
+        Some(Errno::ACCESS) => ": this user may not run it, or its file system is mounted noexec",
         Some(Errno::TXTBSY) => ": another process is writing to it",
         Some(Errno::TOOBIG) => ": its arguments, its environment and the job's texts are too long together",
         Some(Errno::NOMEM | Errno::AGAIN | Errno::MFILE | Errno::NFILE) => {

@@ -118,7 +118,7 @@ fn stdin(content: StdinContent, context: &Context) -> io::Result<(Stdio, Option<
         StdinContent::Empty => Ok((Stdio::null(), None)),
         StdinContent::Job => {
             let (theirs, ours) = io::pipe()?;
-            // Before it runs: what it is told first is there then, and short jobs need no more.
+            // Before it runs: its input is there then, and short jobs need no more.
             let rest = Stdin::feed(ours, message(context))?;
             Ok((theirs.into(), rest))
         }
