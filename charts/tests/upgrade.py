@@ -1,4 +1,4 @@
-"""What this chart makes of a release that an earlier version installed: helm upgrade is not refused, and nothing is cut off while it runs."""
+"""`helm upgrade` of a release that an earlier version installed: nothing is refused, and no Service loses its pods while it runs."""
 
 import unittest
 from pathlib import Path
@@ -9,7 +9,7 @@ import yaml
 FIXTURES = helm.ROOT / "e2e" / "fixtures"
 VERSIONS = sorted(FIXTURES.glob("*/chart"))
 VALUES = {"default": {}, "full": yaml.safe_load((FIXTURES / "applied" / "chart-values.yaml").read_text())}
-# What the API server does not let anybody change.
+# Fields that the API server refuses to change.
 IMMUTABLE = {
     "Deployment": [["spec", "selector"]],
     "ClusterRoleBinding": [["roleRef"]],
@@ -19,7 +19,7 @@ IMMUTABLE = {
 
 
 class Upgrade(unittest.TestCase):
-    def test_there_is_an_earlier_version(self):
+    def test_earlier_version_is_there(self):
         self.assertNotEqual([], VERSIONS)
 
     def test_objects_of_earlier_versions_keep_their_names(self):

@@ -1,4 +1,4 @@
-//! What a released version left behind in a cluster and in Redis: a folder of `e2e/fixtures`, whose README says how it was made.
+//! Fixtures of released versions: stored objects and an append-only file. `e2e/fixtures/README.md` says how they are made.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,14 +8,14 @@ use serde_json::{Map, Value};
 
 use crate::project;
 
-/// Stands in the files for the namespace in which they were made.
+/// Placeholder in the files for the namespace.
 const NAMESPACE: &str = "NAMESPACE";
-/// Who wrote the pods of a pool's own Deployment.
+/// Field manager of a pool's own Deployment.
 const DEPLOYMENT_MANAGER: &str = "workerpool-operator/deployment";
-/// Who wrote counts.
+/// Field manager of counts that are written through `/scale`.
 const SCALE_MANAGER: &str = "workerpool-operator/scale";
 
-/// One version's fixtures, read for one namespace.
+/// Fixtures of one version, read for one namespace.
 #[derive(Debug)]
 pub struct Fixtures {
     folder: PathBuf,
@@ -28,13 +28,13 @@ pub struct Fixtures {
 pub struct JobFate {
     /// Its id.
     pub id: String,
-    /// What it was when the fixtures were made.
+    /// Its state when the fixtures were made, in words.
     pub was: String,
     /// The status in which it ends.
     pub ends: String,
     /// Its status when the fixtures were made.
     pub status: String,
-    /// What it gives or gave, if it is complete in the end.
+    /// Its result, if it ends as complete.
     pub result: Option<String>,
 }
 
@@ -43,7 +43,7 @@ pub struct JobFate {
 pub struct StoredDeployment(Value);
 
 impl Fixtures {
-    /// Those of this version, for a namespace of the test's own.
+    /// The fixtures of this version, for a namespace of the test's own.
     #[must_use]
     pub fn of(version: &str, namespace: &str) -> Self {
         Self {
@@ -53,7 +53,7 @@ impl Fixtures {
         }
     }
 
-    /// Where one of the files lies.
+    /// Path of one of the files.
     #[must_use]
     pub fn path(&self, file: &str) -> String {
         self.folder.join(file).to_string_lossy().into_owned()
@@ -171,7 +171,7 @@ impl StoredDeployment {
         self.fields_of(SCALE_MANAGER).is_some()
     }
 
-    /// What the operator applied, and nothing that others own or the API server filled in; `None` for one that is the user's.
+    /// The fields that the operator applied, without defaults and without fields of other managers; `None` for a Deployment of the user's.
     #[must_use]
     pub fn applied(&self) -> Option<Value> {
         let fields = self.fields_of(DEPLOYMENT_MANAGER)?;

@@ -14,7 +14,7 @@ use crate::wait::{Look, eventually};
 const SOON: Duration = Duration::from_secs(60);
 const PORT: u16 = 16379;
 
-/// It ends, and its folder goes, with this value.
+/// A promoted replica. Dropping it ends the process and removes its folder.
 #[derive(Debug)]
 pub struct Replica {
     _server: Child,
@@ -22,7 +22,7 @@ pub struct Replica {
     data: Data,
 }
 
-/// Starts one, and waits until it has everything; from then on it is on its own. What it holds it writes as commands.
+/// Starts a replica, waits until it is in sync, and promotes it. Its append-only file has no RDB preamble.
 ///
 /// # Errors
 /// When it does not start, or not take over within a minute.
@@ -62,7 +62,7 @@ pub async fn local_replica(of: &Data) -> Result<Replica> {
 }
 
 impl Replica {
-    /// The way to it.
+    /// Its address.
     #[must_use]
     pub fn data(&self) -> &Data {
         &self.data

@@ -1,4 +1,4 @@
-//! What a released version stored is served by this one. Each folder of `e2e/fixtures` is one version; its README says what is in it.
+//! This version serves what a released version stored. Each folder of `e2e/fixtures` is one version; the README there says what is in it.
 //!
 //! No operator runs while the objects are stored, and meanwhile the CustomResourceDefinitions are the old ones: so this is a program of
 //! its own, and never runs beside tests that need either.
@@ -53,14 +53,14 @@ async fn upgrade_from(version: &str) -> Result<()> {
     .await
 }
 
-/// What was there when the new operator came.
+/// Deployments as they were before the new operator started, and the witnesses of what happened since.
 struct Before {
     deployments: Vec<(StoredDeployment, Deployment, CountHistory)>,
     witness: Witness,
 }
 
-/// Puts everything where the old version had it: definitions, objects, the contents of Redis. In the end the definitions are the new
-/// ones, whatever became of it.
+/// Restores definitions, objects and the contents of Redis as the old version had them. In the end the definitions are the new ones,
+/// also after an error.
 async fn store(ns: &Namespace, redis: &Data, fixtures: &mut Fixtures) -> Result<Before> {
     let old = fixtures.path("crds");
     ns.kubectl(["apply", "-f", &old]).await?;
@@ -164,7 +164,8 @@ async fn continue_epochs(ns: &Namespace, stored: &Value) -> Result<()> {
     Ok(())
 }
 
-/// With the same owners of fields, so that what the new operator applies changes what the old one's next version would have changed.
+/// Creates a Deployment with the field managers that it had, so that an apply of the new operator removes what it would remove in an
+/// upgrade.
 async fn store_deployment(ns: &Namespace, stored: &StoredDeployment) -> Result<()> {
     if let Some(mut applied) = stored.applied() {
         let first = if stored.is_scaled() { 0 } else { stored.replicas() };
@@ -238,7 +239,7 @@ async fn is_served_as_before(ns: &Namespace, stored: &Value) -> Result<()> {
     Ok(())
 }
 
-/// What has not ended does; what has ended, or is another program's, stays as it is.
+/// An open job comes to the end that the ledger says; a job that has ended, or is another program's, stays as it is.
 async fn comes_to_its_end(redis: &Data, api: &Api, witness: &Witness, fate: &JobFate) -> Result<()> {
     let JobFate { id, was, ends, .. } = fate;
     eventually(&format!("job {id} ({was}) is {ends}"), A_WHILE, async || {

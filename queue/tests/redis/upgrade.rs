@@ -1,4 +1,4 @@
-//! What an earlier version left in Redis, served by this one: the append-only files of `e2e/fixtures`, with the fates that their ledgers
+//! This version serves what an earlier version left in Redis: the append-only files of `e2e/fixtures`, whose jobs end as their ledgers
 //! say. `e2e/tests/upgrade.rs` does the same with all programs, on a cluster.
 
 use std::{
