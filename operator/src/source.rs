@@ -1,17 +1,17 @@
 //! Where a pool's queues are: from its spec and its Secrets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crds::{
     WorkerPool, WorkerPoolSpec,
-    queues::{QueueSpec, SourceKey, SourceSpec, SourceType},
+    queues::{self, QueueSpec, SourceKey, SourceSpec, SourceType},
     redis::{CredentialsSecretRef, TlsSecretRef},
 };
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{Api, Client, ResourceExt};
 use queue::{
-    Address, Cluster, ForeignKey, ForeignQueue, KeyKind, LoginFiles, NO_CLUSTER, Queue, Sentinel, Server,
-    Subject, Tls, TlsIdentity,
+    Address, Cluster, ForeignKey, ForeignQueue, ForeignStatus, KeyKind, LoginFiles, NO_CLUSTER, Queue,
+    Sentinel, Serializer, Server, Subject, Tls, TlsIdentity,
 };
 
 use crate::{
@@ -92,16 +92,25 @@ pub(crate) fn subjects(spec: &WorkerPoolSpec) -> Result<Vec<Subject>, Refusal> {
             "{NO_CLUSTER}; give the queue {} a source",
             queue.name
         ))),
-        None => Ok(own(spec, &queue.name)?.into()),
+        None => Ok(own(spec, queue)?.into()),
     };
     spec.queues.iter().map(subject).collect()
 }
 
-fn own(spec: &WorkerPoolSpec, name: &str) -> Result<Queue, Refusal> {
+fn own(spec: &WorkerPoolSpec, queue: &QueueSpec) -> Result<Queue, Refusal> {
+    let words = &spec.worker.foreign_final_statuses;
+    let words = words.iter().map(|word| word.parse().map_err(refused));
+    let words: BTreeSet<ForeignStatus> = words.collect::<Result<_, _>>()?;
     Ok(Queue {
-        name: name.parse().map_err(refused)?,
+        name: queue.name.parse().map_err(refused)?,
         queue_db: database(spec.redis.queue_db)?,
         jobs_db: database(spec.redis.jobs_db)?,
+        serializer: match queue.serializer {
+            Some(queues::Serializer::Json) => Serializer::Json,
+            Some(queues::Serializer::None) => Serializer::None,
+            Some(queues::Serializer::Pickle) | None => Serializer::Pickle,
+        },
+        final_statuses: words.into_iter().collect(),
     })
 }
 

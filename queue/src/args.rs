@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use crate::{
-    Address, Error, LoginFiles, Queue, Result, Secret, Sentinel, Server, SettingFile, Tls, TlsFiles,
+    Address, Error, ForeignStatus, LoginFiles, Queue, Result, Secret, Sentinel, Serializer, Server,
+    SettingFile, Tls, TlsFiles,
 };
 
 /// Which Redis, which queue: flatten it into a program's arguments with `#[command(flatten)]`.
@@ -107,6 +108,26 @@ pub struct RedisArgs {
     /// The database that holds the jobs
     #[arg(long, env = "WORKERPOOL_JOBS_DB", default_value_t = Queue::DEFAULT_JOBS_DB)]
     jobs_db: u32,
+
+    /// How items are written to the queue, as its HotQueue programs have it (`serializer=`): pickle, json or none. Read are
+    /// all three
+    #[arg(
+        long,
+        env = "WORKERPOOL_QUEUE_SERIALIZER",
+        value_name = "SERIALIZER",
+        default_value_t = Serializer::Pickle
+    )]
+    queue_serializer: Serializer,
+
+    /// Words with which other programs' workers end jobs, with commas between, besides complete, failed and cancelled
+    #[arg(
+        long,
+        env = "WORKERPOOL_FOREIGN_FINAL_STATUSES",
+        value_name = "WORD,…",
+        value_delimiter = ',',
+        value_parser = final_status
+    )]
+    foreign_final_statuses: Vec<ForeignStatus>,
 }
 
 impl RedisArgs {
@@ -136,8 +157,24 @@ impl RedisArgs {
             name: self.queue.clone(),
             queue_db: self.queue_db,
             jobs_db: self.jobs_db,
+            serializer: self.queue_serializer,
+            final_statuses: self.final_statuses()?,
         };
         Ok((server, queue))
+    }
+
+    fn final_statuses(&self) -> Result<Vec<ForeignStatus>> {
+        let mut words = self.foreign_final_statuses.clone();
+        words.sort();
+        words.dedup();
+        if words.len() > ForeignStatus::MAX {
+            return Err(Error::Config(format!(
+                "{} final statuses of other programs: name {} at most in WORKERPOOL_FOREIGN_FINAL_STATUSES",
+                words.len(),
+                ForeignStatus::MAX
+            )));
+        }
+        Ok(words)
     }
 
     /// Where Redis is, or who knows.
@@ -186,6 +223,10 @@ impl RedisArgs {
             ..Tls::default()
         })
     }
+}
+
+fn final_status(text: &str) -> Result<ForeignStatus> {
+    text.trim().parse()
 }
 
 fn sentinel_address(text: &str) -> Result<Address> {
@@ -274,6 +315,37 @@ mod tests {
             (queue.name.as_str(), queue.queue_db, queue.jobs_db),
             ("other", 0, 0)
         );
+    }
+
+    #[test]
+    fn queue_is_told_how_other_programs_speak_on_it() {
+        let resolved = |words: &str| {
+            let told = ["--redis-address", "redis", "--queue-serializer", "json"];
+            resolve(&[&told[..], &["--foreign-final-statuses", words]].concat())
+        };
+        let (_, queue) = resolved("finished, done,finished").unwrap();
+        assert_eq!(queue.serializer, Serializer::Json);
+        let words: Vec<_> = queue.final_statuses.iter().map(ForeignStatus::as_str).collect();
+        assert_eq!(words, ["done", "finished"]);
+        for ours in ["complete", "failed", "submitted", "in progress", "cancelled"] {
+            let refused = resolved(ours).unwrap_err().to_string();
+            assert!(
+                refused.contains(&format!("{ours:?} is a status of workerpool's own")),
+                "{refused}"
+            );
+        }
+        for bad in [&"x".repeat(65), "a\nb"] {
+            assert!(resolved(bad).unwrap_err().to_string().contains("is no status"));
+        }
+        let many: Vec<_> = (0..17).map(|n| format!("w{n}")).collect();
+        assert!(
+            resolved(&many.join(","))
+                .unwrap_err()
+                .to_string()
+                .contains("16 at most")
+        );
+        let refused = resolve(&["--redis-address", "redis", "--queue-serializer", "yaml"]);
+        assert!(refused.unwrap_err().to_string().contains("pickle, json or none"));
     }
 
     #[test]

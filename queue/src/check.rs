@@ -9,15 +9,16 @@ use redis::{Cmd, Pipeline, Value};
 
 use crate::{
     Ended, Ending, Error, Idempotency, Identity, JobId, JobOptions, JobResult, NewJob, Nonce, Payload,
-    Progress, Queue, Result, Retention, Retry, Token,
+    Progress, Queue, Result, Retention, Retry, Serializer, Token,
     connect::Link,
     error::brief_debug,
     foreign::{Connections, Suspect},
     keys::Keys,
     scripts::{
-        self, Beat, CancelJob, Claim, DeleteDead, Deregister, FindForeign, FinishJobs, Get, GetDetails,
-        GetResult, GetStates, GiveBack, List, ListDead, LookOver, MarkPods, Marking, Purge, Renew, Report,
-        RetryDead, Scratch, Sight, Step, Submit, TakeChanged, TakeTurn, TickQueue, Workers,
+        self, Beat, CancelJob, Claim, DeleteDead, Deregister, EndMissing, FindForeign, FinishJobs, Get,
+        GetDetails, GetResult, GetStates, GiveBack, Guard, List, ListDead, LookOver, MarkPods, Marking,
+        Purge, Renew, Report, RetryDead, Scratch, Sight, Step, Submit, TakeChanged, TakeTurn, TickQueue,
+        Workers,
     },
 };
 
@@ -92,10 +93,13 @@ impl Trial {
             lease,
         };
 
-        self.call(&Submit(jobs));
+        self.call(&Submit {
+            jobs,
+            serializer: Serializer::default(),
+        });
         self.call(&Get(&job.id));
         self.call(&List {
-            below: None,
+            after: None,
             limit: 1,
         });
         self.call(&GetDetails(&job.id));
@@ -129,6 +133,7 @@ impl Trial {
         self.of_the_dead(nonce);
         self.of_foreigners(&job.id);
         self.call(&TickQueue { lease, retry });
+        self.call(&Guard { lease });
         self.call(&Purge {
             retention: Retention::default(),
             limit: 1,
@@ -145,7 +150,10 @@ impl Trial {
 
     fn of_the_dead(&mut self, nonce: &Nonce) {
         let members = [nonce.to_string()];
-        self.call(&ListDead { from: None, limit: 1 });
+        self.call(&ListDead {
+            after: None,
+            limit: 1,
+        });
         self.call(&RetryDead(&members));
         self.call(&DeleteDead(&members));
     }
@@ -156,6 +164,7 @@ impl Trial {
             worker: String::new(),
         }];
         self.call(&FindForeign { more: false });
+        self.call(&EndMissing(&[id.to_string()]));
         self.call(&Sight {
             suspects: &suspects,
             connections: &Connections::default(),

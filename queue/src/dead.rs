@@ -70,8 +70,7 @@ pub struct Dead {
 pub struct DeadPage {
     /// Newest first.
     pub entries: Vec<Dead>,
-    /// Where the next page starts; `None` at the end. If some that stood before it are retried or deleted meanwhile,
-    /// a few of the same millisecond may be passed over; they stand in the next listing.
+    /// Where the next page starts; `None` at the end. It is the same place whatever comes or goes before it.
     pub next: Option<Cursor>,
 }
 

@@ -20,7 +20,7 @@ use crate::{
     connect::Link,
     keys::Keys,
     reply,
-    scripts::{FindForeign, Sight},
+    scripts::{EndMissing, FindForeign, Sight},
 };
 
 /// Two sweeps closer than this are one. So long a connection must have lasted, and so long all must be gone.
@@ -28,6 +28,13 @@ pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
 
 /// The most looks of one sweep, each at a thousand jobs; the next one goes on from there.
 const MAX_LOOKS: usize = 100;
+
+/// So long a job must be submitted and wait nowhere before it counts as removed from the queue, while no foreign worker is at
+/// work: one that takes a job says so in the next moment, or when it has done it.
+pub(crate) const MISSING_TIME: Duration = Duration::from_secs(600);
+
+/// The same while a foreign worker is at work, or nobody may know: it may be on this job and not say so before the end.
+const MISSING_TIME_AT_WORK: Duration = Duration::from_secs(3_600);
 
 /// The most suspects of one script call.
 const CHUNK: usize = 500;
@@ -48,6 +55,9 @@ pub struct Sweep {
     pub recovered: u64,
     /// Those that had lost too many workers, and are dead now.
     pub dead: u64,
+    /// Jobs that were submitted and had been neither on the list nor with anybody for long, and are dead now: a retry puts
+    /// them back.
+    pub removed: u64,
     /// There were suspects, but the server's list of connections could not tell: this user may not read it (`CLIENT
     /// LIST`, `CONFIG GET`), or the server cuts idle connections (its setting `timeout`).
     pub blind: bool,
@@ -59,6 +69,14 @@ pub(crate) struct Suspect {
     pub(crate) id: String,
     /// What that worker wrote into the job's hash; the original writes its IP.
     pub(crate) worker: String,
+}
+
+/// A job that is submitted, and neither on the list nor with a worker of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Missing {
+    pub(crate) id: String,
+    /// For how long that was seen.
+    pub(crate) time: Duration,
 }
 
 /// What workers that are not ours are doing, as the server's list of connections shows it.
@@ -174,7 +192,7 @@ pub(crate) async fn unblock(link: &Link, connections: &[u64]) -> Result<Option<u
 /// Looks for jobs that foreign workers lost, and puts them back if told to.
 pub(crate) async fn sweep(link: &Link, keys: &Keys, recover: bool, max_lost: u32) -> Result<Sweep> {
     let mut sweep = Sweep::default();
-    let mut suspects = Vec::new();
+    let (mut suspects, mut missing) = (Vec::new(), Vec::new());
     for look in 0..MAX_LOOKS {
         let found = link.run(keys, &FindForeign { more: look > 0 }).await?;
         if found.skipped {
@@ -182,10 +200,12 @@ pub(crate) async fn sweep(link: &Link, keys: &Keys, recover: bool, max_lost: u32
             return Ok(sweep);
         }
         suspects.extend(found.suspects);
+        missing.extend(found.missing);
         if !found.more {
             break;
         }
     }
+    sweep.removed = end_missing(link, keys, missing).await?;
     if suspects.is_empty() {
         return Ok(sweep);
     }
@@ -213,6 +233,28 @@ pub(crate) async fn sweep(link: &Link, keys: &Keys, recover: bool, max_lost: u32
         sweep.dead += sighted.dead;
     }
     Ok(sweep)
+}
+
+/// Gives up those that no foreign worker can have: answers how many.
+async fn end_missing(link: &Link, keys: &Keys, missing: Vec<Missing>) -> Result<u64> {
+    if missing.is_empty() {
+        return Ok(0);
+    }
+    // Without a memory of earlier lists every connection that may have a job counts as busy.
+    let workers = workers(link, keys.queue_db(), &Takers::default()).await?;
+    let at_work = workers.is_none_or(|workers| !workers.busy.is_empty());
+    let time = if at_work {
+        MISSING_TIME_AT_WORK
+    } else {
+        MISSING_TIME
+    };
+    let removed = missing.into_iter().filter(|missing| missing.time >= time);
+    let removed: Vec<_> = removed.map(|missing| missing.id).collect();
+    let mut ended = 0;
+    for ids in removed.chunks(CHUNK) {
+        ended += link.run(keys, &EndMissing(ids)).await?;
+    }
+    Ok(ended)
 }
 
 /// Who is connected to a server.
@@ -479,9 +521,11 @@ nonsense
                 Keys::new(&queue),
             );
             let job = NewJob::new("a", "b");
-            link.run(&keys, &Submit(std::slice::from_ref(&job)))
-                .await
-                .unwrap();
+            let submit = Submit {
+                jobs: std::slice::from_ref(&job),
+                serializer: queue.serializer,
+            };
+            link.run(&keys, &submit).await.unwrap();
             let mut found = Self {
                 _redis: redis,
                 raw,

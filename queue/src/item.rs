@@ -1,10 +1,30 @@
-//! How a job's id lies on the list: as the pickle of one short text, of any protocol and Python, or bare.
+//! How a job's id lies on the list: as the pickle of one short text, of any protocol and Python, as a JSON string, or bare.
 //!
 //! Only the shapes in which a Python pickles a `str` (or a Python 2 `unicode`) are read; what comes out of Redis
 //! is never run through a general unpickler. The claim script reads items by the same rules
 //! (`scripts/item.lua`); a test holds the two equal. The opcodes are those of Python's `pickletools`.
 
-use crate::{JobId, MAX_ID_BYTES};
+use crate::{JobId, MAX_ID_BYTES, Serializer};
+
+/// No item of an id is longer: ten bytes for each of the id's where a pickle of protocol 0 writes them as `\UXXXXXXXX`, and
+/// some.
+const MAX_ITEM_BYTES: usize = 10 * MAX_ID_BYTES + 32;
+
+/// Writes `id` as a HotQueue with this serializer reads it. A bare id that would be read as something else is pickled.
+pub fn write_as(id: &JobId, serializer: Serializer) -> Vec<u8> {
+    let text = id.as_str();
+    match serializer {
+        // An id has no control characters, so nothing else is to be escaped.
+        Serializer::Json => format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")).into_bytes(),
+        Serializer::None if is_read_bare(text) => text.as_bytes().to_vec(),
+        Serializer::None | Serializer::Pickle => write(id),
+    }
+}
+
+/// Whether it cannot be a JSON string, nor a pickle: of their first bytes an id can begin with `U` alone.
+fn is_read_bare(id: &str) -> bool {
+    !(id.starts_with('"') || (id.starts_with('U') && id.ends_with('.')))
+}
 
 /// Writes `id` as pickle protocol 2, the newest that every Python 2 and 3 reads.
 pub fn write(id: &JobId) -> Vec<u8> {
@@ -21,6 +41,9 @@ pub fn write(id: &JobId) -> Vec<u8> {
 
 /// Reads the id that `item` means; `None` if it is no job's.
 pub fn read(item: &[u8]) -> Option<JobId> {
+    if item.len() > MAX_ITEM_BYTES {
+        return None;
+    }
     let text = match item {
         [0x80, 2..=5, rest @ ..] => {
             // A frame is its opcode and eight bytes of length.
@@ -34,6 +57,7 @@ pub fn read(item: &[u8]) -> Option<JobId> {
         [0x80, ..] => return None,
         _ => from_text_pickle(item)
             .or_else(|| from_binary_pickle(item).map(<[u8]>::to_vec))
+            .or_else(|| from_json(item))
             .unwrap_or_else(|| item.to_vec()),
     };
     if text.len() > MAX_ID_BYTES {
@@ -77,6 +101,15 @@ fn from_text_pickle(item: &[u8]) -> Option<Vec<u8>> {
         b'V' => from_raw_unicode(line),
         _ => None,
     }
+}
+
+/// A text in quotes. What is no JSON is a bare id that begins with a quote.
+fn from_json(item: &[u8]) -> Option<Vec<u8>> {
+    let text = match item {
+        [b'"', .., b'"'] => serde_json::from_slice::<String>(item).ok()?,
+        _ => return None,
+    };
+    Some(text.into_bytes())
 }
 
 /// STRING: the repr() of a Python 2 str. Of its escapes only those that an id can hold.

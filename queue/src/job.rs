@@ -1,10 +1,10 @@
 //! A job, as its users see it: five fields of a hash on the jobs database.
 
-use std::{fmt, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Payload, Progress};
+use crate::{Error, Payload, Progress, Result};
 
 /// The longest job id that is taken from a list, in bytes.
 pub const MAX_ID_BYTES: usize = 512;
@@ -189,40 +189,43 @@ pub struct Page {
     pub next: Option<Cursor>,
 }
 
-text_newtype! {
-    /// A place in the listing: opaque to users, stable while jobs come and go.
-    Cursor
+/// A place in a listing, after one of its entries: stable while others come and go, also while that one does. Users keep its
+/// text, and know nothing of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Cursor {
+    /// When that entry came, in what the listing counts by.
+    pub(crate) at: u64,
+    pub(crate) member: Vec<u8>,
 }
 
-/// More than ever bear the same millisecond: a script handles at most a thousand jobs.
-const EQUALS: u64 = 10_000;
-
-impl Cursor {
-    /// Below the job that was submitted at this time (Unix microseconds).
-    pub(crate) fn at(place: u64) -> Self {
-        Self(place.to_string())
+/// The text: the time, and the member's bytes in hexadecimal, so that it can stand in a URL.
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.", self.at)?;
+        self.member.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
+}
 
-    /// Among what has no times of its own: at this time (Unix milliseconds), after so many of it.
-    pub(crate) fn after_equals(at_ms: u64, passed: u64) -> Self {
-        Self(
-            (at_ms
-                .saturating_mul(EQUALS)
-                .saturating_add(passed.min(EQUALS - 1)))
-            .to_string(),
-        )
-    }
+impl FromStr for Cursor {
+    type Err = Error;
 
-    /// The other way round.
-    pub(crate) fn among_equals(&self) -> (u64, u64) {
-        let place: u64 = self.0.parse().unwrap_or_default();
-        (place / EQUALS, place % EQUALS)
-    }
-
-    /// Takes `text` if it can have been a cursor.
-    pub fn new(text: impl Into<String>) -> Option<Self> {
-        let text = text.into();
-        let fits = (1..=17).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
-        fits.then_some(Self(text))
+    /// Refuses also the cursors of 0.1.0, which were a number: they did not say which of those of one time came last.
+    fn from_str(text: &str) -> Result<Self> {
+        let bad = || Error::Malformed {
+            what: "a cursor",
+            detail: "no earlier page gave it".to_owned(),
+        };
+        let (at, member) = text.split_once('.').ok_or_else(bad)?;
+        let is_number = (1..=17).contains(&at.len()) && at.bytes().all(|byte| byte.is_ascii_digit());
+        let is_hex = member.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !is_number || !is_hex || !(2..=2 * MAX_ID_BYTES).contains(&member.len()) {
+            return Err(bad());
+        }
+        let byte = |at: usize| u8::from_str_radix(member.get(at..at + 2)?, 16).ok();
+        let member: Option<_> = (0..member.len()).step_by(2).map(byte).collect();
+        Ok(Self {
+            at: at.parse().map_err(|_| bad())?,
+            member: member.ok_or_else(bad)?,
+        })
     }
 }

@@ -2,7 +2,7 @@
 
 use redis::Cmd;
 
-use crate::{Counts, Queue};
+use crate::{Counts, ForeignStatus, Queue};
 
 /// The jobs' hashes are the original's, so their prefix is too; all queues of a jobs database share it.
 const JOB_PREFIX: &str = "job.";
@@ -18,8 +18,10 @@ pub(crate) struct Keys {
     /// Only the sweep's.
     suspects: [String; 2],
     idempotency: String,
-    queue_db: String,
-    jobs_db: String,
+    queue_db: u32,
+    jobs_db: u32,
+    /// How an item is written, and the words with which other programs end jobs, a line each.
+    settings: [String; 2],
 }
 
 impl Keys {
@@ -66,9 +68,22 @@ impl Keys {
             ],
             suspects: [ours("suspects"), ours("sightings")],
             idempotency: ours("idempotency:"),
-            queue_db: queue.queue_db.to_string(),
-            jobs_db: queue.jobs_db.to_string(),
+            queue_db: queue.queue_db,
+            jobs_db: queue.jobs_db,
+            settings: [
+                queue.serializer.as_str().to_owned(),
+                queue
+                    .final_statuses
+                    .iter()
+                    .map(ForeignStatus::as_str)
+                    .collect::<Vec<_>>()
+                    .join("\n"),
+            ],
         }
+    }
+
+    pub(crate) fn queue_db(&self) -> u32 {
+        self.queue_db
     }
 
     pub(crate) fn main(&self) -> &str {
@@ -97,7 +112,19 @@ impl Keys {
         self.write_places_to(cmd);
     }
 
+    /// The same of a script that is told the queue's settings too, as `settings.lua` reads them: ARGV 5 and 6.
+    pub(crate) fn write_with_settings_to(&self, cmd: &mut Cmd) {
+        self.write_to(cmd);
+        cmd.arg(&self.settings[..]);
+    }
+
     /// The same of a script that also uses the sweep's keys.
+    pub(crate) fn write_with_suspects_and_settings_to(&self, cmd: &mut Cmd) {
+        self.write_with_suspects_to(cmd);
+        cmd.arg(&self.settings[..]);
+    }
+
+    /// The head of a call of a script that also uses the sweep's keys.
     pub(crate) fn write_with_suspects_to(&self, cmd: &mut Cmd) {
         cmd.arg(SCRIPT_KEYS + self.suspects.len());
         cmd.arg(&self.all[..]).arg(&self.suspects[..]);
@@ -113,8 +140,8 @@ impl Keys {
 
     /// ARGV 1 to 4.
     fn write_places_to(&self, cmd: &mut Cmd) {
-        cmd.arg(&self.queue_db)
-            .arg(&self.jobs_db)
+        cmd.arg(self.queue_db)
+            .arg(self.jobs_db)
             .arg(&self.idempotency)
             .arg(JOB_PREFIX);
     }
@@ -123,7 +150,7 @@ impl Keys {
     pub(crate) fn write_observed_to(&self, cmd: &mut Cmd) {
         let tracked = self.tracked();
         cmd.arg(tracked.len()).arg(&tracked[..]);
-        cmd.arg(&self.queue_db)
+        cmd.arg(self.queue_db)
             .arg(&self.all[7])
             .arg(&self.all[6])
             .arg(&self.all[14])

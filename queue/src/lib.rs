@@ -59,7 +59,7 @@ pub use producer::Producer;
 pub use results::{JobResult, ResultHead, ResultLook};
 pub use risks::{Risk, risks_of};
 pub use server::{
-    Address, Cluster, LoginFiles, Queue, QueueName, Secret, Sentinel, Server, SettingFile, Tls, TlsFiles,
-    TlsIdentity,
+    Address, Cluster, ForeignStatus, LoginFiles, Queue, QueueName, Secret, Sentinel, Serializer, Server,
+    SettingFile, Tls, TlsFiles, TlsIdentity,
 };
 pub use state::{JobState, Progress};

@@ -32,6 +32,15 @@ pub(crate) fn int(value: &Value) -> Result<i64> {
     }
 }
 
+/// 0 or 1.
+pub(crate) fn flag(value: &Value) -> Result<bool> {
+    match value {
+        Value::Int(0) => Ok(false),
+        Value::Int(1) => Ok(true),
+        other => Err(unexpected("neither 0 nor 1", other)),
+    }
+}
+
 pub(crate) fn count(value: &Value) -> Result<u64> {
     Ok(u64::try_from(int(value)?).unwrap_or(0))
 }

@@ -72,6 +72,8 @@ pub enum ResultLook {
     Empty,
     /// The job is not complete, and may never be: it waits, runs, failed or was cancelled.
     NotFinished(Status),
+    /// A program that is not ours ended the job, with a status of its own. It has no result here and will have none.
+    EndedElsewhere(Status),
     /// There is no such job.
     NotFound,
 }

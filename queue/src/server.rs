@@ -2,7 +2,7 @@
 
 use std::{fmt, fs, io, path::PathBuf, str::FromStr};
 
-use crate::{Error, Result};
+use crate::{Error, Result, Status};
 
 /// Where a Redis is and how to log in.
 ///
@@ -302,6 +302,10 @@ pub struct Queue {
     pub queue_db: u32,
     /// The database that holds the jobs' hashes (3 by default). May be the same.
     pub jobs_db: u32,
+    /// How items are written; they are read in every shape.
+    pub serializer: Serializer,
+    /// Words with which programs that are not ours end jobs, besides `complete`, `failed` and `cancelled`.
+    pub final_statuses: Vec<ForeignStatus>,
 }
 
 impl Queue {
@@ -316,7 +320,84 @@ impl Queue {
             name,
             queue_db: Self::DEFAULT_QUEUE_DB,
             jobs_db: Self::DEFAULT_JOBS_DB,
+            serializer: Serializer::default(),
+            final_statuses: Vec::new(),
         }
+    }
+}
+
+/// What a HotQueue calls its serializer: how a job's id is written to the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Serializer {
+    /// HotQueue's default.
+    #[default]
+    Pickle,
+    /// `serializer=json`: the id in quotes.
+    Json,
+    /// `serializer=None`: the bare id.
+    None,
+}
+
+impl Serializer {
+    /// As it stands in settings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pickle => "pickle",
+            Self::Json => "json",
+            Self::None => "none",
+        }
+    }
+}
+
+impl FromStr for Serializer {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let all = [Self::Pickle, Self::Json, Self::None];
+        let found = all.into_iter().find(|one| one.as_str() == text);
+        found.ok_or_else(|| Error::Config(format!("{text:?} is no serializer: write pickle, json or none")))
+    }
+}
+
+impl fmt::Display for Serializer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A word that a program which is not ours writes as a job's status: 1 to 64 characters, without commas and control
+/// characters, and none of our own words.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ForeignStatus(String);
+
+impl ForeignStatus {
+    /// The most of one queue.
+    pub const MAX: usize = 16;
+
+    /// The word.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ForeignStatus {
+    type Err = Error;
+
+    fn from_str(word: &str) -> Result<Self> {
+        let length = word.chars().count();
+        let is_odd = |c: char| c == ',' || c.is_control();
+        if !(1..=64).contains(&length) || word.chars().any(is_odd) || word.trim() != word {
+            return Err(Error::Config(format!(
+                "{word:?} is no status: write 1 to 64 characters, none of them a comma or a control character, and no space \
+                 at either end"
+            )));
+        }
+        if !matches!(Status::from(word), Status::Other(_)) {
+            return Err(Error::Config(format!(
+                "{word:?} is a status of workerpool's own: leave it out of the other programs' final statuses"
+            )));
+        }
+        Ok(Self(word.to_owned()))
     }
 }
 

@@ -144,6 +144,7 @@ impl Metrics {
             ("lost", sweep.lost),
             ("recovered", sweep.recovered),
             ("dead", sweep.dead),
+            ("removed", sweep.removed),
         ] {
             if count > 0 {
                 self.sweeps.get_or_create(&EffectLabel { effect }).inc_by(count);

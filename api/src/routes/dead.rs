@@ -23,7 +23,7 @@ use crate::{
 #[derive(Serialize)]
 struct Listed<'a> {
     dead: Vec<Entry<'a>>,
-    next: Option<&'a str>,
+    next: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -59,7 +59,7 @@ async fn page(
         .map_err(|error| error.problem("the dead could not be listed"))?;
     let listed = Listed {
         dead: page.entries.iter().map(entry).collect(),
-        next: page.next.as_ref().map(queue::Cursor::as_str),
+        next: page.next.as_ref().map(queue::Cursor::to_string),
     };
     Ok(answer(StatusCode::OK, &listed))
 }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{answer::answer, app, error::Problem};
 
-/// The most that one request does; then the client is told that there are more.
+/// The most that one request names or does; then the client is told that there are more.
 const MAX_AT_ONCE: usize = 10_000;
 
 /// What is done to each.
@@ -139,24 +139,19 @@ impl Deed {
     async fn to_all(self, state: &app::State) -> Result<Tally, Problem> {
         let begun = Instant::now();
         let mut tally = Tally::default();
-        let mut looked_at = 0;
         let mut cursor: Option<Cursor> = None;
-        while looked_at < MAX_AT_ONCE && begun.elapsed() < state.settings.timeout {
+        while tally.done < MAX_AT_ONCE as u64 && begun.elapsed() < state.settings.timeout {
             let list = state.producer.dead(cursor.as_ref(), Producer::MAX_PAGE);
             let page = answered(state, "dead", list)
                 .await
                 .map_err(|error| partly(&error))?;
             let ids: Vec<_> = page.entries.into_iter().map(|dead| dead.member).collect();
-            let done = self.to(state, &ids).await?;
-            tally.done += done;
-            looked_at += ids.len();
-            tally.more = page.next.is_some();
+            tally.done += self.to(state, &ids).await?;
+            // What went has left the listing and what stayed is passed over: the next page begins at the same place.
+            cursor = page.next;
+            tally.more = cursor.is_some();
             if !tally.more {
                 break;
-            }
-            // What went has left the listing, so the same place shows the next ones; what stayed is passed over.
-            if done < ids.len() as u64 {
-                cursor = page.next;
             }
         }
         Ok(tally)

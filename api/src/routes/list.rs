@@ -20,7 +20,7 @@ use crate::{
 #[derive(Serialize)]
 struct Listed<'a> {
     jobs: Vec<Shown<'a>>,
-    next: Option<&'a str>,
+    next: Option<String>,
 }
 
 pub(crate) async fn list(
@@ -43,7 +43,7 @@ async fn page(
         .map_err(|error| error.problem("the jobs could not be listed"))?;
     let listed = Listed {
         jobs: page.jobs.iter().map(Shown).collect(),
-        next: page.next.as_ref().map(queue::Cursor::as_str),
+        next: page.next.as_ref().map(queue::Cursor::to_string),
     };
     Ok(answer(StatusCode::OK, &listed))
 }

@@ -26,7 +26,7 @@ impl PageOf {
         let Query(parameters) = parameters?;
         Ok(Self {
             limit: limit(parameters.limit.as_deref())?,
-            cursor: parameters.cursor.map(cursor).transpose()?,
+            cursor: parameters.cursor.as_deref().map(cursor).transpose()?,
         })
     }
 }
@@ -45,7 +45,10 @@ fn limit(text: Option<&str>) -> Result<usize, Problem> {
         .ok_or_else(refusal)
 }
 
-fn cursor(text: String) -> Result<Cursor, Problem> {
-    let refusal = || Problem::bad_field("cursor", "`cursor` is none that an earlier page's `next` gave");
-    Cursor::new(text).ok_or_else(refusal)
+fn cursor(text: &str) -> Result<Cursor, Problem> {
+    let refusal = |_| {
+        let detail = "`cursor` is none that an earlier page's `next` gave (those of 0.1.0 no longer are): begin with the first page";
+        Problem::bad_field("cursor", detail)
+    };
+    text.parse().map_err(refusal)
 }

@@ -42,8 +42,17 @@ async fn look_up(
         ResultLook::Found(result) => Ok(content::answer(&id, result, disposition, headers)),
         ResultLook::Empty => Ok(StatusCode::NO_CONTENT.into_response()),
         ResultLook::NotFinished(status) => Err(none_yet(&status)),
+        ResultLook::EndedElsewhere(status) => Err(ended_elsewhere(&status)),
         ResultLook::NotFound => Err(unknown()),
     }
+}
+
+/// 409, without `Retry-After`: nothing will come.
+fn ended_elsewhere(status: &Status) -> Problem {
+    let detail = format!(
+        "the job is {status}: a program that is not workerpool ended it with this status, and there is no result here"
+    );
+    Problem::new(StatusCode::CONFLICT, detail).of_job(status)
 }
 
 /// 409: with `Retry-After` if there may be one later.

@@ -150,3 +150,60 @@ async fn nothing_is_done_by_accident() {
     );
     assert_eq!(listed(&app).await.len(), 1);
 }
+
+/// So many jobs that died in one millisecond; each third was completed by a program that is not ours since.
+fn died_at_once(redis: &queue::test_server::RedisServer, jobs: usize) {
+    let script = "for i = 1, ARGV[1] do
+            local id = string.format('job-%05d', i)
+            redis.call('SELECT', 3)
+            redis.call('HSET', 'job.' .. id, 'id', id, 'status', i % 3 == 0 and 'complete' or 'failed')
+            redis.call('SELECT', 2)
+            redis.call('ZADD', KEYS[1], 1764000000001, id)
+        end";
+    let mut db = db(redis, 2);
+    let () = redis::cmd("EVAL")
+        .arg(script)
+        .arg(1)
+        .arg("workerpool:queue:dead")
+        .arg(jobs)
+        .query(&mut db)
+        .unwrap();
+}
+
+#[tokio::test]
+async fn all_of_one_millisecond_are_retried_though_some_stay() {
+    let (app, redis) = running();
+    died_at_once(&redis, 3_000);
+    let answer = retry(&app, "?all=true", "").await;
+    assert_eq!(answer.json(), json!({"retried": 2_000, "more": false}));
+    let waiting: u64 = db(&redis, 2).llen("hotqueue:queue").unwrap();
+    assert_eq!(waiting, 2_000);
+    let left: u64 = db(&redis, 2).zcard("workerpool:queue:dead").unwrap();
+    assert_eq!(left, 1_000);
+}
+
+#[tokio::test]
+async fn more_than_one_request_does_are_left_to_the_next() {
+    let (app, redis) = running();
+    died_at_once(&redis, 18_000);
+    let answer = retry(&app, "?all=true", "").await.json();
+    assert_eq!(answer["more"], true, "{answer}");
+    let first = answer["retried"].as_u64().unwrap();
+    assert!((10_000..12_000).contains(&first), "{first}");
+    let answer = retry(&app, "?all=true", "").await.json();
+    assert_eq!(answer, json!({"retried": 12_000 - first, "more": false}));
+}
+
+#[tokio::test]
+async fn cursor_of_an_earlier_version_is_refused_in_words() {
+    let (app, _redis) = running();
+    for path in ["/dead?cursor=17640000000010003", "/jobs?cursor=1764000000000001"] {
+        let answer = get(&app, path).await;
+        assert_problem(&answer, StatusCode::BAD_REQUEST, Some("cursor"));
+        assert!(
+            answer.text().contains("begin with the first page"),
+            "{}",
+            answer.text()
+        );
+    }
+}

@@ -190,7 +190,11 @@ fn masked(answer: &str) -> String {
         let is_time = piece.len() == 24 && piece.ends_with('Z');
         let is_random =
             [32, 36].contains(&piece.len()) && piece.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-        let is_cursor = piece.len() >= 16 && piece.bytes().all(|byte| byte.is_ascii_digit());
+        let is_cursor = piece.split_once('.').is_some_and(|(at, member)| {
+            at.len() >= 13
+                && at.bytes().all(|byte| byte.is_ascii_digit())
+                && member.bytes().all(|byte| byte.is_ascii_hexdigit())
+        });
         let is_duration = at > 0 && piece.contains('.') && piece.starts_with(": ");
         if known.contains(&piece) {
             piece

@@ -7,10 +7,12 @@ use axum::{
     http::{Method, Request, StatusCode},
 };
 use queue::{Ending, Finish, JobResult, NewJob, Producer, test_server::RedisServer};
+use redis::Commands;
 use serde_json::json;
+use telemetry::Shutdown;
 
 use crate::{
-    client::{Answer, JOB, ask, assert_problem, get, queue, running, send, submit},
+    client::{Answer, JOB, SETTINGS, ask, assert_problem, db, get, queue, running, send, submit},
     worker::{end, fail_all, take, worker},
 };
 
@@ -138,6 +140,41 @@ async fn complete_without_a_result_is_204_and_no_job_404() {
             assert_eq!(answer.body.is_empty(), status == StatusCode::NO_CONTENT);
         }
     }
+}
+
+#[tokio::test]
+async fn job_that_another_program_ended_in_its_own_words_has_no_result() {
+    let redis = RedisServer::start().unwrap();
+    let mut knowing = queue();
+    knowing.final_statuses = vec!["finished".parse().unwrap()];
+    let producer = Producer::new(&redis.server(), knowing).unwrap();
+    let registry = telemetry::registry("test", "0");
+    let (app, _watch) = api::app::app(producer, SETTINGS, &Shutdown::default(), registry);
+    let id = submit(&app, JOB).await;
+    for (word, retry_after) in [("finished", None), ("working", Some("1"))] {
+        let hash = format!("job.{id}");
+        let () = db(&redis, 3).hset(hash, "status", word).unwrap();
+        for path in [format!("/jobs/{id}/result"), format!("/results/{id}")] {
+            let answer = get(&app, &path).await;
+            assert_problem(&answer, StatusCode::CONFLICT, None);
+            assert_eq!(answer.json()["job_status"], word);
+            assert_eq!(answer.header("retry-after"), retry_after, "{word}");
+        }
+    }
+    // Once the sweep has found that it stays.
+    let () = db(&redis, 2)
+        .zadd("workerpool:queue:finished", &id, 1_764_000_000_001_u64)
+        .unwrap();
+    let answer = get(&app, &format!("/results/{id}")).await;
+    assert_problem(&answer, StatusCode::CONFLICT, None);
+    assert_eq!(answer.header("retry-after"), None);
+    assert!(
+        answer
+            .text()
+            .contains("a program that is not workerpool ended it"),
+        "{}",
+        answer.text()
+    );
 }
 
 #[tokio::test]

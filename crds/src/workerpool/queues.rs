@@ -27,6 +27,23 @@ pub struct QueueSpec {
     /// own. Can be changed, but neither added nor removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceSpec>,
+
+    /// How the queue's HotQueue programs write a job's id, as they pass it in `serializer=`. Read is every shape; this is how
+    /// ours write. `Pickle`: HotQueue's default, and what an absent field means; `Json`: `serializer=json`; `None`:
+    /// `serializer=None`, the bare id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serializer: Option<Serializer>,
+}
+
+/// How a HotQueue writes an id.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+pub enum Serializer {
+    /// The pickle of a text.
+    Pickle,
+    /// A JSON string.
+    Json,
+    /// The text itself.
+    None,
 }
 
 impl QueueSpec {
@@ -37,6 +54,7 @@ impl QueueSpec {
             name: name.to_owned(),
             weight: default_weight(),
             source: None,
+            serializer: None,
         }
     }
 }

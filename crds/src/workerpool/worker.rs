@@ -64,6 +64,25 @@ pub struct WorkerSpec {
     /// Put back a job that a program other than ours took and lost, as far as Redis shows that its worker has gone. It may
     /// then run twice. Such jobs are counted either way.
     pub recover_foreign_jobs: bool,
+
+    /// Words that other programs' workers write as the status of a job that has ended, besides `complete`, `failed` and
+    /// `cancelled`. A job with another unknown status counts as ended after it has had it for 10 minutes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        inner(length(min = 1, max = 64)),
+        extend(
+            "x-kubernetes-list-type" = "set",
+            "x-kubernetes-validations" = [{
+                "rule": "!self.exists(w, w in ['submitted', 'in progress', 'complete', 'failed', 'cancelled'])",
+                "message": "submitted, in progress, complete, failed and cancelled are workerpool's own statuses: leave them out of foreignFinalStatuses",
+            }, {
+                "rule": r"self.all(w, w.matches('^[^\\s,\\p{Cc}]([^,\\p{Cc}]*[^\\s,\\p{Cc}])?$'))",
+                "message": "each of foreignFinalStatuses is a word without commas and control characters, and without a space at either end",
+            }],
+        )
+    )]
+    pub foreign_final_statuses: Vec<String>,
 }
 
 impl Default for WorkerSpec {
@@ -82,6 +101,7 @@ impl Default for WorkerSpec {
             dead_retention_seconds: 90 * 86_400,
             telemetry_port: None,
             recover_foreign_jobs: false,
+            foreign_final_statuses: Vec::new(),
         }
     }
 }

@@ -7,7 +7,7 @@ use crds::{
     worker::WorkerSpec,
 };
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, SecretKeySelector};
-use queue::{Address, Queue, Server, Tls};
+use queue::{Address, ForeignStatus, Queue, Serializer, Server, Tls};
 use serde_json::json;
 
 use super::{
@@ -86,6 +86,23 @@ fn which_queues(queues: &[Queue]) -> Vec<EnvVar> {
     if queues.len() > 1 {
         let names: Vec<_> = queues.iter().map(|queue| queue.name.as_str()).collect();
         env.push(value("WORKERPOOL_QUEUES", names.join(",")));
+    }
+    env.extend(how_programs_speak(first, queues));
+    env
+}
+
+/// What differs from the defaults only, so that it changes no other pool's pods.
+fn how_programs_speak(first: &Queue, queues: &[Queue]) -> Vec<EnvVar> {
+    let mut env = Vec::new();
+    let serializers: Vec<_> = queues.iter().map(|queue| queue.serializer.as_str()).collect();
+    if queues.iter().any(|queue| queue.serializer != first.serializer) {
+        env.push(value("WORKERPOOL_QUEUE_SERIALIZERS", serializers.join(",")));
+    } else if first.serializer != Serializer::Pickle {
+        env.push(value("WORKERPOOL_QUEUE_SERIALIZER", first.serializer.as_str()));
+    }
+    let words: Vec<_> = first.final_statuses.iter().map(ForeignStatus::as_str).collect();
+    if !words.is_empty() {
+        env.push(verbatim("WORKERPOOL_FOREIGN_FINAL_STATUSES", &words.join(",")));
     }
     env
 }

@@ -160,6 +160,45 @@ fn someone_elses_program_gets_the_environment_and_no_probes() {
 }
 
 #[test]
+fn worker_is_told_how_other_programs_speak_unless_by_default() {
+    let names = [
+        "WORKERPOOL_QUEUE_SERIALIZER",
+        "WORKERPOOL_QUEUE_SERIALIZERS",
+        "WORKERPOOL_FOREIGN_FINAL_STATUSES",
+    ];
+    let told = |spec: serde_json::Value| {
+        let pool = pool(spec);
+        let queues = crate::source::queues(&pool).unwrap();
+        let queues: Vec<_> = queues
+            .iter()
+            .filter_map(|subject| subject.own().cloned())
+            .collect();
+        let inputs = Inputs {
+            image: "workerpool:1",
+            server: &crate::source::place(&pool).unwrap(),
+            queues: &queues,
+            selector: None,
+        };
+        let deployment = serde_json::to_value(build_deployment(&pool, inputs)).unwrap();
+        names.map(|name| env(&deployment, name)["value"].clone())
+    };
+    let none = json!(null);
+    assert_eq!(told(json!({})), [none.clone(), none.clone(), none.clone()]);
+    let pickle = json!({"queues": [{"name": "a", "serializer": "Pickle"}, {"name": "b"}]});
+    assert_eq!(told(pickle), [none.clone(), none.clone(), none.clone()]);
+    let same = json!({
+        "queues": [{"name": "a", "serializer": "Json"}, {"name": "b", "serializer": "Json"}],
+        "worker": {"foreignFinalStatuses": ["finished", "$(done)"]},
+    });
+    assert_eq!(
+        told(same),
+        [json!("json"), none.clone(), json!("$$(done),finished")]
+    );
+    let several = json!({"queues": [{"name": "a"}, {"name": "b", "serializer": "None"}]});
+    assert_eq!(told(several), [none.clone(), json!("pickle,none"), none]);
+}
+
+#[test]
 fn how_jobs_are_run_reaches_the_worker() {
     let defaults = built(json!({}));
     let value = |deployment: &serde_json::Value, name: &str| env(deployment, name)["value"].clone();

@@ -241,7 +241,12 @@ fn ended(state: &JobState) -> Option<Verdict> {
         }),
         Status::Failed => Some(failed("Failed", why(state))),
         Status::Cancelled => Some(failed("Cancelled", "it was cancelled".to_owned())),
-        _ => None,
+        // What that word means nobody here knows, so nobody is told that the job is done.
+        Status::Other(word) if state.finished_ms.is_some() => Some(failed(
+            "EndedElsewhere",
+            format!("a program that is not workerpool ended it with the status {word:?}"),
+        )),
+        Status::Submitted | Status::InProgress | Status::Other(_) => None,
     }
 }
 

@@ -318,6 +318,28 @@ fn job_that_ended_is_let_go_and_deleted_after_its_time_to_live() {
 }
 
 #[test]
+fn job_that_another_program_ended_in_its_own_words_has_failed() {
+    let word = || state(Status::Other("finished".to_owned()));
+    let open = Case::new()
+        .submitted()
+        .heard(word())
+        .later(Duration::from_secs(1));
+    assert!(find(&open.writes(&Access::Open), conditions::FAILED).is_none());
+    let ended = JobState {
+        finished_ms: Some(960_000),
+        ..word()
+    };
+    let status = Case::new().submitted().heard(ended).writes(&Access::Open);
+    let condition = find(&status, conditions::FAILED).unwrap();
+    assert_eq!(condition.reason, "EndedElsewhere");
+    assert!(
+        condition.message.contains("\"finished\""),
+        "{}",
+        condition.message
+    );
+}
+
+#[test]
 fn job_that_failed_says_why_and_one_that_is_retried_is_kept_again() {
     let failed = JobState {
         attempts: 3,

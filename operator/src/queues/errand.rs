@@ -60,16 +60,14 @@ pub struct Marks {
     pub at: Instant,
 }
 
-/// Ticks, and looks for what foreign workers lost.
+/// Ticks, and looks for what foreign programs lost, ended or removed.
 pub(super) async fn do_chores(drainer: &Drainer, queue: &Queue, chores: Chores) -> Result<()> {
     drainer.tick(queue, &chores.terms).await?;
-    if chores.recover_foreign {
-        // The tick before it works, so no reading fails for the same cause and says so.
-        let swept = drainer.sweep(queue, &chores.terms, true).await;
-        swept.inspect_err(|error| {
-            tracing::warn!(queue = %queue.name, %error, "cannot look for jobs that foreign workers lost; trying again");
-        })?;
-    }
+    // The tick before it works, so no reading fails for the same cause and says so.
+    let swept = drainer.sweep(queue, &chores.terms, chores.recover_foreign).await;
+    swept.inspect_err(|error| {
+        tracing::warn!(queue = %queue.name, %error, "cannot look for jobs that foreign workers lost; trying again");
+    })?;
     Ok(())
 }
 

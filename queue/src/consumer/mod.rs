@@ -18,7 +18,7 @@ use crate::{
     foreign,
     job::text_newtype,
     keys::Keys,
-    risks,
+    reply, risks,
     scripts::{Beat, Claim, Deregister, FinishJobs, GiveBack, Renew, Report, Step, TakeTurn, tick},
 };
 
@@ -253,7 +253,8 @@ impl Consumer {
             .arg(seconds);
         match wake_link.send(&take).await? {
             Value::Nil => Ok(Wake::TimedOut),
-            _ => Ok(Wake::Arrived),
+            Value::BulkString(_) => Ok(Wake::Arrived),
+            other => Err(reply::unexpected("no answer to a move", &other)),
         }
     }
 

@@ -73,6 +73,12 @@ counts! {
     foreign_lost,
     /// Those of them that were put back.
     foreign_recovered,
+    /// Jobs that other programs ended with a status of their own.
+    foreign_ended,
+    /// Jobs that were missing from the queue for long, put among the dead.
+    removed,
+    /// Records that could not be read, each time that one was met.
+    unreadable,
     /// Jobs forgotten because they ended long ago.
     purged,
     /// Times that leases got their time again after an outage.

@@ -81,7 +81,11 @@ async fn send_batches(shared: Arc<Shared>, mut line: mpsc::Receiver<Waiting>) {
 
 async fn send_batch(shared: &Shared, batch: Vec<Waiting>) {
     let (jobs, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|w| (w.job, w.answer)).unzip();
-    let results = match shared.link.run(&shared.keys, &Submit(&jobs)).await {
+    let submit = Submit {
+        jobs: &jobs,
+        serializer: shared.queue.serializer,
+    };
+    let results = match shared.link.run(&shared.keys, &submit).await {
         Ok(results) => results,
         Err(err) => jobs.iter().map(|_| Err(err.clone())).collect(),
     };

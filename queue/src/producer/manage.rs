@@ -49,7 +49,7 @@ impl Producer {
     /// [`Error::Config`] for a limit out of range; else any that says why Redis cannot be read.
     pub async fn dead(&self, cursor: Option<&Cursor>, limit: usize) -> Result<DeadPage> {
         Self::check_limit(limit)?;
-        self.run(&ListDead { from: cursor, limit }).await
+        self.run(&ListDead { after: cursor, limit }).await
     }
 
     /// Gives those of the dead another try that [`Dead::member`](crate::Dead::member) names; also an item that was no

@@ -134,7 +134,7 @@ impl Producer {
     /// [`Error::Config`] for a limit out of range; else any that says why Redis cannot be read.
     pub async fn list(&self, cursor: Option<&Cursor>, limit: usize) -> Result<Page> {
         Self::check_limit(limit)?;
-        self.run(&List { below: cursor, limit }).await
+        self.run(&List { after: cursor, limit }).await
     }
 
     fn check_limit(limit: usize) -> Result<()> {

@@ -35,7 +35,7 @@ impl Account {
             interruptions: reply::count(&interruptions)?,
             reason: reply::optional_text(reason)?,
             error: reply::optional_text(error)?,
-            cancel_requested: reply::int(&cancel)? == 1,
+            cancel_requested: reply::flag(&cancel)?,
             history: reply::array(history)?
                 .into_iter()
                 .map(read_past)

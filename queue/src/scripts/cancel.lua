@@ -2,11 +2,11 @@
 -- stays by which its item is not counted any more, and dropped in its turn. One that runs is only asked for, of
 -- the worker that has it.
 --
--- ARGV: 5 id   6 how many items are looked at from each end
+-- ARGV: 5, 6 settings.lua's   7 id   8 how many items are looked at from each end
 -- Answer: {"cancelled"}, {"requested"} (it runs), {"foreign"} (a worker that is not ours has it), {"ended", status},
 --   or {"unknown"}
 
-local ID, LOOK = ARGV[5], tonumber(ARGV[6])
+local ID, LOOK = ARGV[7], tonumber(ARGV[8])
 require_rights({
   { 'ZREM', DELAYED, '' }, { 'ZREM', DEAD, '' }, { 'LPOS', MAIN, '' }, { 'LREM', MAIN, 1, '' },
   { 'LREM', ARRIVALS, 1, '' }, { 'HSET', RECORDS, '', '' }, { 'ZADD', FINISHED, 0, '' }, { 'SADD', CANCELLED, '' },
@@ -30,6 +30,8 @@ if leased then
   return { 'requested' }
 end
 if status == 'in progress' and not delayed then return { 'foreign' } end
+-- A word of a program that is not ours, which nobody overwrites: the sweep has found that it ended the job, or it has not yet.
+if not LIVE[status] then return call('ZSCORE', FINISHED, ID) and { 'ended', status } or { 'foreign' } end
 
 -- Whether it was found among so many items of each end.
 local function remove_from(list)

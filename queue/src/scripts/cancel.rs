@@ -1,9 +1,16 @@
 use redis::{Cmd, Value};
 
 use super::{Script, Step, script};
-use crate::{Cancel, Error, JobId, Result, Status, error::brief, reply};
+use crate::{Cancel, Error, JobId, Result, Status, error::brief, keys::Keys, reply};
 
-script!(CANCEL = "prelude.lua", "types.lua", "shapes.lua", "cancel.lua");
+script!(
+    CANCEL = "prelude.lua",
+    "settings.lua",
+    "types.lua",
+    "words.lua",
+    "shapes.lua",
+    "cancel.lua"
+);
 
 /// How far from each end of the list a job is looked for. All shapes of an item together cost Redis some 2 ms then.
 const LOOK: usize = 5_000;
@@ -16,6 +23,10 @@ impl Step for CancelJob<'_> {
 
     fn script(&self) -> &'static Script {
         &CANCEL
+    }
+
+    fn write_keys(&self, keys: &Keys, cmd: &mut Cmd) {
+        keys.write_with_settings_to(cmd);
     }
 
     fn write_args(&self, cmd: &mut Cmd) {

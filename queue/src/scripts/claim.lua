@@ -2,8 +2,8 @@
 -- cancelled job is dropped, an item that is no job goes to the dead, one without a hash is tried again later.
 -- The same claim again (same worker, same nonce) answers the same and takes nothing.
 --
--- ARGV: 5 worker's nonce   6 claim's nonce   7 token   8 slots   9 lease, ms   10 worker's IP   11 holder
---       12 how long an id without hash waits, ms   13 how often it is tried
+-- ARGV: 5, 6 settings.lua's   7 worker's nonce   8 claim's nonce   9 token   10 slots   11 lease, ms   12 worker's IP
+--       13 holder   14 how long an id without hash waits, ms   15 how often it is tried
 -- Answer: {ms that the holder is still marked or 0, items left, and for each job: id, start, end, attempt}; in place
 --   of the attempt {attempt, payload, timeout (ms), most attempts}, false what is absent, if any of these was submitted
 

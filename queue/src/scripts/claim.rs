@@ -3,14 +3,18 @@ use std::time::Duration;
 use redis::{Cmd, Value};
 
 use super::{Script, Step, script};
-use crate::{Claimed, Claims, Error, Identity, Job, Nonce, Payload, Result, Status, Token, reply};
+use crate::{
+    Claimed, Claims, Error, Identity, Job, Nonce, Payload, Result, Status, Token, keys::Keys, reply,
+};
 
 script!(
     CLAIM = "prelude.lua",
+    "settings.lua",
     "anew.lua",
     "item.lua",
     "odd.lua",
     "look.lua",
+    "delaying.lua",
     "claiming.lua",
     "claim.lua"
 );
@@ -32,6 +36,10 @@ impl Step for Claim<'_> {
 
     fn script(&self) -> &'static Script {
         &CLAIM
+    }
+
+    fn write_keys(&self, keys: &Keys, cmd: &mut Cmd) {
+        keys.write_with_settings_to(cmd);
     }
 
     fn write_args(&self, cmd: &mut Cmd) {

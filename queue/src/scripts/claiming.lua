@@ -29,7 +29,8 @@ local function another_run(i)
     if dead[i] or record.finished then record = begin_anew(record) end
   end
   record.item = nil
-  if not ours[i] and raws[i] ~= canonical(id) then record.item = raws[i] end
+  -- What a queue's programs cannot tell from ours goes back as they write it, all else as it came.
+  if not ours[i] and raws[i] ~= canonical(id) and raws[i] ~= item_for(id) then record.item = raws[i] end
   record.attempts = (record.attempts or 0) + 1
   record.tries, record.reason, record.ended, record.answer, record.cancel, record.progress = nil
   record.token, record.worker, record.holder, record.lease, record.claimed = TOKEN, WORKER, HOLDER, LEASE, now_ms()
@@ -101,7 +102,10 @@ local function check_odd()
   local all = odd
   require_rights({ { 'ZREM', DELAYED, '' }, { 'SREM', CANCELLED, '' } })
   if #all.buried > 0 then call('ZCARD', DEAD) end
-  if #all.redelayed > 0 then call('ZCARD', DELAYED) end
+  if #all.redelayed > 0 then
+    call('ZCARD', DELAYED)
+    enter_as_others(all.redelayed)
+  end
   if #all.unfinished > 0 then
     call('ZCARD', FINISHED)
     call('HLEN', RESULTS)
@@ -111,10 +115,10 @@ local function check_odd()
   call('SCARD', CHANGED)
   -- What somebody may want to know of a watched job's last run is kept when it is over.
   local about = call('HGET', WORKERS, WORKER)
-  local pod = about and cmsgpack.unpack(about)[2]
+  local pod = about and (unpacked(about) or {})[2]
   for _, id in ipairs(all.watched) do
     local record = records_after[id]
-    if record.token == TOKEN then record.started, record.pod = now_ms(), pod end
+    if record.token == TOKEN then record.started, record.pod = now_ms(), type(pod) == 'string' and pod or nil end
   end
 end
 

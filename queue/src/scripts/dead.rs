@@ -1,12 +1,24 @@
 use redis::{Cmd, Value};
 
-use super::{Script, Step, account::Account, script};
-use crate::{Cursor, Dead, DeadPage, Error, Result, reply};
+use super::{
+    Script, Step,
+    account::Account,
+    listing::{read_position, write_position_to},
+    script,
+};
+use crate::{Cursor, Dead, DeadPage, Result, reply};
 
-script!(DEAD = "prelude.lua", "account.lua", "dead.lua");
+script!(
+    DEAD = "prelude.lua",
+    "account.lua",
+    "order.lua",
+    "listing.lua",
+    "dead.lua"
+);
 script!(
     DELETE = "prelude.lua",
     "types.lua",
+    "words.lua",
     "anew.lua",
     "forget.lua",
     "dead_delete.lua"
@@ -14,7 +26,7 @@ script!(
 
 /// One page of the dead: see `dead.lua`.
 pub(crate) struct ListDead<'a> {
-    pub(crate) from: Option<&'a Cursor>,
+    pub(crate) after: Option<&'a Cursor>,
     pub(crate) limit: usize,
 }
 
@@ -26,26 +38,13 @@ impl Step for ListDead<'_> {
     }
 
     fn write_args(&self, cmd: &mut Cmd) {
-        match self.from.map(Cursor::among_equals) {
-            Some((since_ms, passed)) => cmd.arg(since_ms).arg(passed),
-            None => cmd.arg("+inf").arg(0),
-        };
+        write_position_to(cmd, self.after);
         cmd.arg(self.limit);
     }
 
     fn read(&self, answer: Value) -> Result<Self::Answer> {
         let mut rows = reply::array(answer)?.into_iter();
-        let next = match rows.next() {
-            None => return Err(Error::Unexpected("an empty page".to_owned())),
-            Some(Value::Nil) => None,
-            Some(place) => {
-                let [since_ms, passed] = reply::fields(place)?;
-                Some(Cursor::after_equals(
-                    reply::count(&since_ms)?,
-                    reply::count(&passed)?,
-                ))
-            }
-        };
+        let next = read_position(&mut rows)?;
         let entries = rows.map(read_one).collect::<Result<_>>()?;
         Ok(DeadPage { entries, next })
     }

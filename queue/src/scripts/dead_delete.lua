@@ -14,9 +14,9 @@ for i, member in ipairs(members) do
   if since[i] and not seen[member] then
     local status = status_of(member)
     seen[member], ids[#ids + 1] = true, member
-    local list = (status and not TERMINAL[status]) and revived or forgotten
+    local list = (status and LIVE[status]) and revived or forgotten
     list[#list + 1] = member
-    if TERMINAL[status] then hashes[#hashes + 1] = HASH .. member end
+    if status and not LIVE[status] then hashes[#hashes + 1] = HASH .. member end
   end
 end
 on_queue()

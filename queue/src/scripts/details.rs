@@ -50,6 +50,6 @@ fn read_options(answer: Value) -> Result<JobOptions> {
     Ok(JobOptions {
         max_attempts: u32::try_from(max_attempts).ok().filter(|&most| most > 0),
         timeout: (timeout > 0).then(|| Duration::from_millis(timeout)),
-        watched: reply::int(&watched)? == 1,
+        watched: reply::flag(&watched)?,
     })
 }

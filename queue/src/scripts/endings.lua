@@ -92,7 +92,10 @@ local function check_endings()
   end
   call('ZCARD', FINISHED)
   if #endings.dead > 0 then call('ZCARD', DEAD) end
-  if #endings.delayed > 0 then call('ZCARD', DELAYED) end
+  if #endings.delayed > 0 then
+    call('ZCARD', DELAYED)
+    enter_as_others(endings.delayed)
+  end
   if #endings.gone > 0 then call('ZCARD', INDEX) end
   if #endings.returned > 0 then call('LLEN', MAIN) end
   if #endings.payloads > 0 then

@@ -3,10 +3,12 @@ use std::time::Duration;
 use redis::{Cmd, Value};
 
 use super::{Script, Step, claim::millis, jitter_seed, script};
-use crate::{Ended, Ending, Error, Finish, Result, Retry, reply};
+use crate::{Ended, Ending, Error, Finish, Result, Retry, keys::Keys, reply};
 
 script!(
     FINISH = "prelude.lua",
+    "settings.lua",
+    "delaying.lua",
     "endings.lua",
     "finishing.lua",
     "finish.lua"
@@ -26,6 +28,10 @@ impl Step for FinishJobs<'_> {
 
     fn script(&self) -> &'static Script {
         &FINISH
+    }
+
+    fn write_keys(&self, keys: &Keys, cmd: &mut Cmd) {
+        keys.write_with_settings_to(cmd);
     }
 
     fn write_args(&self, cmd: &mut Cmd) {
@@ -66,20 +72,59 @@ fn read_one(answer: Value) -> Result<Finish> {
     if let Value::Array(_) = answer {
         let [kind, after] = reply::fields(answer)?;
         let after = Duration::from_millis(reply::count(&after)?);
-        return Ok(match reply::int(&kind)? {
-            5 => Finish::Postponed,
-            _ => Finish::Retried { after },
-        });
+        return match kind {
+            Value::Int(5) => Ok(Finish::Postponed),
+            Value::Int(6) => Ok(Finish::Retried { after }),
+            other => Err(reply::unexpected("no way in which a run ends", &other)),
+        };
     }
-    Ok(match reply::int(&answer)? {
-        0 => Finish::Finished,
-        2 => Finish::Gone,
-        3 => Finish::Dead,
-        4 => Finish::Cancelled,
-        _ => Finish::Stale,
-    })
+    match answer {
+        Value::Int(0) => Ok(Finish::Finished),
+        Value::Int(1) => Ok(Finish::Stale),
+        Value::Int(2) => Ok(Finish::Gone),
+        Value::Int(3) => Ok(Finish::Dead),
+        Value::Int(4) => Ok(Finish::Cancelled),
+        other => Err(reply::unexpected("no way in which a run ends", &other)),
+    }
 }
 
 fn shortened(text: &str) -> &str {
     &text[..text.floor_char_boundary(MAX_ERROR_BYTES)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_answer_to_ending_is_an_error() {
+        let known = [
+            (Value::Int(0), Finish::Finished),
+            (Value::Int(1), Finish::Stale),
+            (Value::Int(2), Finish::Gone),
+            (Value::Int(3), Finish::Dead),
+            (Value::Int(4), Finish::Cancelled),
+            (
+                Value::Array(vec![Value::Int(5), Value::Int(7)]),
+                Finish::Postponed,
+            ),
+            (
+                Value::Array(vec![Value::Int(6), Value::Int(7)]),
+                Finish::Retried {
+                    after: Duration::from_millis(7),
+                },
+            ),
+        ];
+        for (answer, expected) in known {
+            assert_eq!(read_one(answer), Ok(expected));
+        }
+        for unknown in [
+            Value::Int(5),
+            Value::Int(-1),
+            Value::Nil,
+            Value::Array(vec![Value::Int(4), Value::Int(7)]),
+        ] {
+            assert!(matches!(read_one(unknown), Err(Error::Unexpected(_))));
+        }
+    }
 }

@@ -1,11 +1,11 @@
 -- Puts jobs back at the head of the list, for who bears the token: the first given will be taken first. Spends
 -- no attempt. What was to be cancelled is cancelled instead.
 --
--- ARGV from 5: id, token; again and again.
+-- ARGV: 5, 6 settings.lua's   from 7: id, token; again and again.
 -- Answer: how many went back.
 
 local ids, tokens = {}, {}
-for i = 5, #ARGV, 2 do
+for i = 7, #ARGV, 2 do
   local id = ARGV[i]
   if not tokens[id] then ids[#ids + 1] = id end
   tokens[id] = ARGV[i + 1]

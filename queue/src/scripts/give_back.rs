@@ -1,9 +1,15 @@
 use redis::{Cmd, Value};
 
 use super::{Script, Step, script};
-use crate::{JobId, Result, Token, reply};
+use crate::{JobId, Result, Token, keys::Keys, reply};
 
-script!(GIVE_BACK = "prelude.lua", "endings.lua", "give_back.lua");
+script!(
+    GIVE_BACK = "prelude.lua",
+    "settings.lua",
+    "delaying.lua",
+    "endings.lua",
+    "give_back.lua"
+);
 
 /// Puts jobs back: see `give_back.lua`.
 pub(crate) struct GiveBack<'a>(pub(crate) &'a [(JobId, Token)]);
@@ -13,6 +19,10 @@ impl Step for GiveBack<'_> {
 
     fn script(&self) -> &'static Script {
         &GIVE_BACK
+    }
+
+    fn write_keys(&self, keys: &Keys, cmd: &mut Cmd) {
+        keys.write_with_settings_to(cmd);
     }
 
     fn write_args(&self, cmd: &mut Cmd) {

@@ -1,7 +1,10 @@
--- Which job id an item of the list means: the pickle of one short text, of any protocol and Python, or the bare
--- id. Never a general unpickler. The same as item.rs, which is tested against it.
+-- Which job id an item of the list means: the pickle of one short text, of any protocol and Python, a JSON string, or the
+-- bare id. Never a general unpickler. The same as item.rs, which is tested against it.
 
 local MAX_ID_BYTES = 512
+-- No item of an id is longer: ten bytes for each of the id's where a pickle of protocol 0 writes them as \UXXXXXXXX, and some.
+-- A longer one is not looked into, which would take time.
+local MAX_ITEM_BYTES = 10 * MAX_ID_BYTES + 32
 
 -- Whether all of it is printable ASCII. Many times faster than a pattern.
 local function is_plain(text)
@@ -113,6 +116,37 @@ local function other_reader()
     return from_raw_unicode(line)
   end
 
+  -- JSON: a text in quotes. What is no JSON is a bare id that begins with a quote.
+  local function from_json(raw)
+    if not string.find(raw, '^".*"$') or #raw < 2 then return nil end
+    local body = string.sub(raw, 2, -2)
+    if string.find(body, '[%z\1-\31]') or not is_utf8(body) then return nil end
+    if not string.find(body, '[\\"]') then return body end
+    local simple = { ['"'] = '"', ['\\'] = '\\', ['/'] = '/', b = '\b', f = '\f', n = '\n', r = '\r', t = '\t' }
+    local out, i = {}, 1
+    while i <= #body do
+      local char, escaped = string.sub(body, i, i), string.sub(body, i + 1, i + 1)
+      if char == '"' then return nil end
+      if char ~= '\\' then
+        out[#out + 1], i = char, i + 1
+      elseif simple[escaped] then
+        out[#out + 1], i = simple[escaped], i + 2
+      else
+        local hex = string.match(body, '^u(%x%x%x%x)', i + 1)
+        local code = hex and tonumber(hex, 16)
+        if not code or (code >= 0xdc00 and code <= 0xdfff) then return nil end
+        i = i + 6
+        if code >= 0xd800 and code <= 0xdbff then
+          local low = string.match(body, '^\\u([dD][c-fC-F]%x%x)', i)
+          if not low then return nil end
+          code, i = 0x10000 + (code - 0xd800) * 1024 + tonumber(low, 16) - 0xdc00, i + 6
+        end
+        out[#out + 1] = as_utf8(code)
+      end
+    end
+    return table.concat(out)
+  end
+
   -- Protocols 1 to 5 from `at` on: a text with its length before it, perhaps remembered, and the end.
   local function from_binary_pickle(raw, at)
     local op, length, start = string.sub(raw, at, at), nil, nil
@@ -132,6 +166,7 @@ local function other_reader()
   end
 
   return function(raw)
+    if #raw > MAX_ITEM_BYTES then return nil end
     if string.byte(raw, 1) == 0x80 then
       local protocol = string.byte(raw, 2)
       if not protocol or protocol < 2 or protocol > 5 then return nil end
@@ -140,7 +175,7 @@ local function other_reader()
       local text = from_binary_pickle(raw, at)
       return text and as_id(text)
     end
-    local text = from_text_pickle(raw) or from_binary_pickle(raw, 1)
+    local text = from_text_pickle(raw) or from_binary_pickle(raw, 1) or from_json(raw)
     return as_id(text or raw)
   end
 end

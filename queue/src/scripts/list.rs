@@ -1,13 +1,17 @@
 use redis::{Cmd, Value};
 
-use super::{Script, Step, script};
-use crate::{Cursor, Error, Page, Result, reply};
+use super::{
+    Script, Step,
+    listing::{read_position, write_position_to},
+    script,
+};
+use crate::{Cursor, Page, Result, reply};
 
-script!(LIST = "prelude.lua", "list.lua");
+script!(LIST = "prelude.lua", "order.lua", "listing.lua", "list.lua");
 
 /// One page of jobs: see `list.lua`.
 pub(crate) struct List<'a> {
-    pub(crate) below: Option<&'a Cursor>,
+    pub(crate) after: Option<&'a Cursor>,
     pub(crate) limit: usize,
 }
 
@@ -19,15 +23,13 @@ impl Step for List<'_> {
     }
 
     fn write_args(&self, cmd: &mut Cmd) {
-        cmd.arg(self.below.map_or("+inf", Cursor::as_str)).arg(self.limit);
+        write_position_to(cmd, self.after);
+        cmd.arg(self.limit);
     }
 
     fn read(&self, answer: Value) -> Result<Self::Answer> {
         let mut rows = reply::array(answer)?.into_iter();
-        let next = rows
-            .next()
-            .ok_or_else(|| Error::Unexpected("an empty page".to_owned()))?;
-        let next = reply::score(next)?.map(Cursor::at);
+        let next = read_position(&mut rows)?;
         let mut jobs = Vec::with_capacity(rows.len());
         for row in rows {
             let [place, id, status, start, end, worker] = reply::fields(row)?;

@@ -1,8 +1,8 @@
 -- The first step of a claim: looks at the items that it may take, and at what is known of their jobs. Writes nothing.
 -- ARGV: as claim.lua tells.
 
-local WORKER, NONCE, TOKEN, SLOTS, LEASE = ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])
-local IP, HOLDER = ARGV[10], ARGV[11]
+local WORKER, NONCE, TOKEN, SLOTS, LEASE = ARGV[7], ARGV[8], ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11])
+local IP, HOLDER = ARGV[12], ARGV[13]
 
 -- The answer. Lengths are counted along where there are many: `#` searches for them.
 local claims, answered = { 0, 0 }, 2
@@ -10,7 +10,8 @@ local claims, answered = { 0, 0 }, 2
 local laden, told = {}, {}
 
 local function answer_with(id, first, last, record)
-  local attempt = record.attempts
+  -- A job whose hash was deleted and submitted anew while it runs has forgotten it.
+  local attempt = record.attempts or 1
   if record.payload or record.timeout or record.max_attempts then
     attempt = { attempt, false, record.timeout or false, record.max_attempts or false }
     if record.payload then
@@ -67,10 +68,10 @@ local function look()
   end
 
   -- One more than there are slots, so that most times their lengths need not be asked for.
-  local arrived, waiting = call('LRANGE', ARRIVALS, '0', ARGV[8]), {}
+  local arrived, waiting = call('LRANGE', ARRIVALS, '0', ARGV[10]), {}
   n_arrived = math.min(#arrived, SLOTS)
   if #arrived <= SLOTS then
-    waiting = call('LRANGE', MAIN, '0', n_arrived == 0 and ARGV[8] or SLOTS - n_arrived)
+    waiting = call('LRANGE', MAIN, '0', n_arrived == 0 and ARGV[10] or SLOTS - n_arrived)
     n_waiting = math.min(#waiting, SLOTS - n_arrived)
     claims[2] = n_waiting < #waiting and call('LLEN', MAIN) - n_waiting or 0
   else

@@ -13,9 +13,12 @@ mod details;
 mod finish;
 mod get;
 mod give_back;
+mod guard;
 mod lengths;
 mod list;
+mod listing;
 mod mark;
+mod missing;
 mod observe;
 mod overview;
 mod purge;
@@ -43,9 +46,11 @@ pub(crate) use self::{
     finish::FinishJobs,
     get::Get,
     give_back::GiveBack,
+    guard::Guard,
     lengths::{LENGTHS, read_lengths, write_lengths_to},
     list::List,
     mark::{MarkPods, Marking},
+    missing::EndMissing,
     observe::{OBSERVE, read_observed},
     overview::LookOver,
     purge::Purge,

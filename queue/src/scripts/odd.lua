@@ -1,6 +1,6 @@
 -- What a claim does about items that are no job waiting for its first run: kept apart, for most claims meet none.
 
-local ORPHAN_WAIT, ORPHAN_TRIES = tonumber(ARGV[12]), tonumber(ARGV[13])
+local ORPHAN_WAIT, ORPHAN_TRIES = tonumber(ARGV[14]), tonumber(ARGV[15])
 
 -- What is to be written because of them; nil as long as that is nothing.
 local odd

@@ -2,7 +2,7 @@
 --
 -- ARGV: 5 how many workers at most   6 how many leases are looked at   from 7 on: the counts asked for
 -- Answer: {waiting, running, delayed, dead, oldest submitted (us) or false, next due (ms) or false, now (ms),
---   workers known, {each count}, {worker...}}, a worker being {as in workers.lua, {id of a job that it holds...}}
+--   workers known, {each count}, {worker...}}, a worker being {worker_row (registry.lua), {id of a job that it holds...}}
 
 local WORKERS_MAX, LEASES_MAX = tonumber(ARGV[5]), tonumber(ARGV[6])
 local now = now_ms()
@@ -21,19 +21,13 @@ local function holdings()
 end
 
 local function workers()
-  local beats = call('ZREVRANGEBYSCORE', BEATS, '+inf', '(' .. string.format('%.0f', now), 'WITHSCORES', 'LIMIT', 0,
-    WORKERS_MAX)
+  local beats = call('ZREVRANGEBYSCORE', BEATS, '+inf', '(' .. score(now), 'WITHSCORES', 'LIMIT', 0, WORKERS_MAX)
   local nonces, rows = {}, {}
   for i = 1, #beats, 2 do nonces[#nonces + 1] = beats[i] end
   if #nonces == 0 then return rows end
-  local told, held = call('HMGET', WORKERS, unpack(nonces)), holdings()
+  local packed, held = call('HMGET', WORKERS, unpack(nonces)), holdings()
   for i, nonce in ipairs(nonces) do
-    local uid, name, ip, host, holder = unpack(told[i] and cmsgpack.unpack(told[i]) or { '', '', '', '', nonce })
-    local ends, kind = string.match(call('HGET', QUIET, holder) or '', '^(%d+) (%a+)$')
-    local lasts = ends and tonumber(ends) - now or 0
-    local state = { nonce, uid, name, ip, host, tonumber(call('HGET', HOLDS, holder)) or 0, lasts > 0 and kind or '',
-      math.max(lasts, 0), beats[2 * i] - now }
-    rows[i] = { state, held[nonce] or {} }
+    rows[i] = { worker_row(nonce, packed[i], beats[2 * i] - now), held[nonce] or {} }
   end
   return rows
 end
@@ -46,5 +40,5 @@ for i = 1, #ARGV - 6 do counts[i] = tonumber(counts[i]) or 0 end
 return {
   math.max(0, waiting - call('SCARD', CANCELLED)), tonumber(call('GET', HELD)) or 0, call('ZCARD', DELAYED),
   call('ZCARD', DEAD), oldest and call('ZSCORE', INDEX, oldest), call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2] or false,
-  now, call('ZCOUNT', BEATS, '(' .. string.format('%.0f', now), '+inf'), counts, workers(),
+  now, call('ZCOUNT', BEATS, '(' .. score(now), '+inf'), counts, workers(),
 }

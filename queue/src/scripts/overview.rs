@@ -3,7 +3,12 @@ use redis::{Cmd, Value};
 use super::{Script, Step, script, workers};
 use crate::{Counts, Overview, Result, WorkerJobs, reply};
 
-script!(OVERVIEW = "prelude.lua", "item.lua", "overview.lua");
+script!(
+    OVERVIEW = "prelude.lua",
+    "item.lua",
+    "registry.lua",
+    "overview.lua"
+);
 
 /// A queue for people: see `overview.lua`.
 pub(crate) struct LookOver {

@@ -14,7 +14,7 @@
 --  11 claims     hash    worker's nonce -> its last claim, packed, to answer a repetition
 --  12 quiet      hash    pod UID -> its mark: "<until, Unix ms> quiet" or "... drain"
 --  13 epoch      string  the highest leader epoch that gave a mark
---  14 ticks      hash    what the last tick saw: last, run_id, arrivals_head, arrivals_since
+--  14 ticks      hash    what the last tick saw: last, run_id, arrivals_head, arrivals_since; how far a guard is (guarding.lua)
 --  15 counts     hash    what happened how often, for metrics
 --  16 records    hash    job id or "item:<sha1>" -> its record, packed
 --  17 finished   zset    job id -> when it ended (complete, cancelled; not dead), Unix ms
@@ -125,7 +125,17 @@ local function status_of(id)
   return nil
 end
 
--- Answers {[id] = record}; without those that have none, or one that is not to be understood. `shared`: ids with
+-- The table that was packed; nil for anything else, which a program that is not ours must have put there. Never raises:
+-- one entry that cannot be read must not keep a script from the others.
+local function unpacked(packed)
+  local is_pack, value = pcall(cmsgpack.unpack, packed)
+  if is_pack and type(value) == 'table' then return value end
+end
+
+-- How many records read_records could not unpack; write_records counts them.
+local n_unreadable = 0
+
+-- Answers {[id] = record}; without those that have none, or one that cannot be unpacked. `shared`: ids with
 -- equal records, as those of one claim have, get the same table; it must not be changed then.
 local function read_records(ids, shared)
   local records, known = {}, {}
@@ -135,9 +145,8 @@ local function read_records(ids, shared)
     local one = packed[i]
     local record = one and known[one]
     if one and not record then
-      -- Hides nothing of Redis': it fails on what is no pack, which somebody else must have put there.
-      local understood, unpacked = pcall(cmsgpack.unpack, one)
-      if understood and type(unpacked) == 'table' then record = unpacked end
+      record = unpacked(one)
+      if not record then n_unreadable = n_unreadable + 1 end
       if shared then known[one] = record end
     end
     if record then records[ids[i]] = record end
@@ -167,6 +176,7 @@ local function write_records(records)
   end
   if n > 0 then call('HSET', RECORDS, unpack(kept)) end
   if #dropped > 0 then call('HDEL', RECORDS, unpack(dropped)) end
+  if n_unreadable > 0 then call('HINCRBY', COUNTS, 'unreadable', n_unreadable) end
 end
 
 local MAX_HISTORY, MAX_ERROR_BYTES = 10, 1024
@@ -229,12 +239,19 @@ local function count(name, n)
   if n > 0 then call('HINCRBY', COUNTS, name, n) end
 end
 
--- The item that we would write for a job (item.rs).
+-- The pickle that we would write for a job (item.rs).
 local function canonical(id)
   return '\128\2X' .. struct.pack('<I4', #id) .. id .. 'q\0.'
 end
 
--- The item by which a job goes back: as it came.
+-- How the queue's programs write an item; who puts jobs back is told it (settings.lua).
+local SERIALIZER
+
+-- The item by which a job goes back: as it came, else as the queue's programs write it (item.rs).
 local function item_for(id, record)
-  return record and record.item or canonical(id)
+  if record and record.item then return record.item end
+  if SERIALIZER == 'json' then return '"' .. string.gsub(id, '[\\"]', '\\%0') .. '"' end
+  -- Bare, but for what would be read as something else.
+  if SERIALIZER == 'none' and not string.find(id, '^"') and not string.find(id, '^U.*%.$') then return id end
+  return canonical(id)
 end

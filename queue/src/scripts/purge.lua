@@ -24,9 +24,9 @@ local function judge(ids)
   for i, id in ipairs(ids) do
     if not leased[i] then
       local status = status_of(id)
-      local list = (status and not TERMINAL[status]) and revived or forgotten
+      local list = (status and LIVE[status]) and revived or forgotten
       list[#list + 1] = id
-      if TERMINAL[status] then hashes[#hashes + 1] = HASH .. id end
+      if status and not LIVE[status] then hashes[#hashes + 1] = HASH .. id end
     end
   end
   on_queue()

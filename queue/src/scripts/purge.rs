@@ -8,6 +8,7 @@ use crate::{Result, Retention, reply};
 script!(
     PURGE = "prelude.lua",
     "types.lua",
+    "words.lua",
     "anew.lua",
     "forget.lua",
     "purge.lua"

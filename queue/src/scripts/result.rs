@@ -1,9 +1,15 @@
 use redis::{Cmd, Value};
 
 use super::{Script, Step, script};
-use crate::{JobId, JobResult, Result, ResultLook, Status, reply};
+use crate::{JobId, JobResult, Result, ResultLook, Status, keys::Keys, reply};
 
-script!(RESULT = "prelude.lua", "result.lua");
+script!(
+    RESULT = "prelude.lua",
+    "settings.lua",
+    "words.lua",
+    "head.lua",
+    "result.lua"
+);
 
 /// Looks a job's result up: see `result.lua`.
 pub(crate) struct GetResult<'a>(pub(crate) &'a JobId);
@@ -15,6 +21,10 @@ impl Step for GetResult<'_> {
         &RESULT
     }
 
+    fn write_keys(&self, keys: &Keys, cmd: &mut Cmd) {
+        keys.write_with_settings_to(cmd);
+    }
+
     fn write_args(&self, cmd: &mut Cmd) {
         cmd.arg(self.0.as_str());
     }
@@ -23,10 +33,13 @@ impl Step for GetResult<'_> {
         if answer == Value::Nil {
             return Ok(ResultLook::NotFound);
         }
-        let [status, content_type, head, rest] = reply::fields(answer)?;
+        let [status, has_ended, content_type, head, rest] = reply::fields(answer)?;
         let status = Status::from(reply::text(status)?.as_str());
         if status != Status::Complete {
-            return Ok(ResultLook::NotFinished(status));
+            return Ok(match status {
+                Status::Other(_) if reply::flag(&has_ended)? => ResultLook::EndedElsewhere(status),
+                status => ResultLook::NotFinished(status),
+            });
         }
         if content_type == Value::Nil {
             return Ok(ResultLook::Empty);

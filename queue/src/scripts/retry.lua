@@ -1,7 +1,7 @@
 -- Puts dead jobs back at the tail of the list, their failures and losses forgotten, their past kept; an item that
 -- was no job as it came. What is not among the dead stays as it is, so that a second call puts nothing twice.
 --
--- ARGV from 5: members of the dead.
+-- ARGV: 5, 6 settings.lua's   from 7: members of the dead.
 -- Answer for each: 1 if it went back; else its job's status, or false if there is none
 
 require_rights({
@@ -11,7 +11,7 @@ require_rights({
 })
 require_types()
 local now = now_ms()
-local members = { unpack(ARGV, 5) }
+local members = { unpack(ARGV, 7) }
 local records, since = read_records(members), call('ZMSCORE', DEAD, unpack(members))
 local statuses, seen = {}, {}
 on_jobs()
@@ -25,7 +25,7 @@ for i, member in ipairs(members) do
   local status, record = statuses[i], records[member] or {}
   local garbage = string.sub(member, 1, 5) == 'item:'
   -- What a foreign program completed meanwhile is not to be done again.
-  local returns = since[i] and not seen[member] and status ~= 'complete' and status ~= 'cancelled'
+  local returns = since[i] and not seen[member] and (status == 'failed' or not TERMINAL[status])
     and (record.item or not garbage)
   seen[member] = true
   answers[i] = returns and 1 or status

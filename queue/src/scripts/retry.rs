@@ -1,9 +1,9 @@
 use redis::{Cmd, Value};
 
 use super::{Script, Step, script};
-use crate::{Result, Retried, Status, reply};
+use crate::{Result, Retried, Status, keys::Keys, reply};
 
-script!(RETRY = "prelude.lua", "types.lua", "retry.lua");
+script!(RETRY = "prelude.lua", "settings.lua", "types.lua", "retry.lua");
 
 /// Puts dead jobs back: see `retry.lua`.
 pub(crate) struct RetryDead<'a>(pub(crate) &'a [String]);
@@ -13,6 +13,10 @@ impl Step for RetryDead<'_> {
 
     fn script(&self) -> &'static Script {
         &RETRY
+    }
+
+    fn write_keys(&self, keys: &Keys, cmd: &mut Cmd) {
+        keys.write_with_settings_to(cmd);
     }
 
     fn write_args(&self, cmd: &mut Cmd) {
@@ -26,7 +30,7 @@ impl Step for RetryDead<'_> {
 
 fn read_one(answer: Value) -> Result<Retried> {
     Ok(match answer {
-        Value::Int(_) => Retried::Yes,
+        Value::Int(1) => Retried::Yes,
         Value::Nil => Retried::NotFound,
         status => Retried::NotDead(Status::from(reply::text(status)?.as_str())),
     })

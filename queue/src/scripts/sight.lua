@@ -4,13 +4,14 @@
 --
 -- KEYS besides the prelude's: 22 suspects   23 sightings  hash  job id -> packed {worker, run_id, newest, gone, lost}:
 --   whose, on which server process, its newest lasting connection at the first look, since when all are gone (ms)
--- ARGV: 5 the server process whose connections were listed   6 1: a connection stays as long as its client does
---   7 1: lost jobs are put back   8 losses after which a job is dead   9 how long all must be gone, ms
---   from 10: id, worker, number of its oldest connection, and of its newest that has lasted; 0 for none; and so on
+-- ARGV: 5, 6 settings.lua's   7 the server process whose connections were listed
+--   8 1: a connection stays as long as its client does   9 1: lost jobs are put back   10 losses after which a job is dead
+--   11 how long all must be gone, ms
+--   from 12: id, worker, number of its oldest connection, and of its newest that has lasted; 0 for none; and so on
 -- Answer: {newly lost, put back, dead}
 
-local RUN_ID, LASTING, RECOVER, MAX_LOST = ARGV[5], ARGV[6] == '1', ARGV[7] == '1', tonumber(ARGV[8])
-local GRACE, SUSPECTS, SIGHTINGS = tonumber(ARGV[9]), KEYS[22], KEYS[23]
+local RUN_ID, LASTING, RECOVER, MAX_LOST = ARGV[7], ARGV[8] == '1', ARGV[9] == '1', tonumber(ARGV[10])
+local GRACE, SUSPECTS, SIGHTINGS = tonumber(ARGV[11]), KEYS[22], KEYS[23]
 require_rights({
   { 'HDEL', SIGHTINGS, '' }, { 'HSET', SIGHTINGS, '', '' }, { 'HSET', RECORDS, '', '' }, { 'ZADD', DEAD, 0, '' },
   { 'LPUSH', MAIN, '' }, { 'HINCRBY', COUNTS, '', 1 }, { 'HSET', HASH .. 'x', 'a', '' },
@@ -23,7 +24,7 @@ local now = now_ms()
 local same_server = string.match(call('INFO', 'server'), 'run_id:(%x+)') == RUN_ID
 
 local entries, ids = {}, {}
-for i = 10, #ARGV, 4 do
+for i = 12, #ARGV, 4 do
   ids[#ids + 1] = ARGV[i]
   entries[#entries + 1] =
     { id = ARGV[i], worker = ARGV[i + 1], oldest = tonumber(ARGV[i + 2]), newest = tonumber(ARGV[i + 3]) }
@@ -66,7 +67,8 @@ local function judge(entry, sighting)
   local id = entry.id
   if not entry.in_progress then
     forgotten[#forgotten + 1] = id
-  elseif not sighting or sighting.worker ~= entry.worker or sighting.run_id ~= RUN_ID then
+  elseif not sighting or sighting.worker ~= entry.worker or sighting.run_id ~= RUN_ID
+    or type(sighting.newest) ~= 'number' then
     if entry.newest > 0 then
       keep(id, { worker = entry.worker, run_id = RUN_ID, newest = entry.newest })
     elseif sighting then
@@ -91,7 +93,7 @@ local function judge(entry, sighting)
 end
 
 if same_server and LASTING then
-  for i, entry in ipairs(entries) do judge(entry, seen[i] and cmsgpack.unpack(seen[i])) end
+  for i, entry in ipairs(entries) do judge(entry, seen[i] and unpacked(seen[i])) end
 end
 
 -- A write that a full server does not refuse, so that it lets the rest through; and that a replica refuses.

@@ -4,13 +4,13 @@
 
 local function state_of(fields, record, times, packed)
   local status, worker = fields[1] or '', fields[4]
-  local over = TERMINAL[status]
+  local over = not LIVE[status]
   return {
     status, worker, worker and record.pod or '',
     { record.attempts or 0, record.failures or 0, record.lost or 0 },
     { times.submitted, record.claimed or record.started or false, over and times.ended or false, times.due },
     record.progress or false, record.reason or '', record.error or '',
-    status == 'complete' and packed and cmsgpack.unpack(packed) or false,
+    status == 'complete' and head_of(packed) or false,
   }
 end
 

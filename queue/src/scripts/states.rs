@@ -3,8 +3,20 @@ use redis::{Cmd, Value};
 use super::{Script, Step, script};
 use crate::{JobId, JobState, Progress, Result, ResultHead, Status, reply};
 
-script!(STATES = "prelude.lua", "state.lua", "states.lua");
-script!(TAKE_CHANGED = "prelude.lua", "state.lua", "take_changed.lua");
+script!(
+    STATES = "prelude.lua",
+    "words.lua",
+    "head.lua",
+    "state.lua",
+    "states.lua"
+);
+script!(
+    TAKE_CHANGED = "prelude.lua",
+    "words.lua",
+    "head.lua",
+    "state.lua",
+    "take_changed.lua"
+);
 
 /// Looks up how far jobs are: see `states.lua`.
 pub(crate) struct GetStates<'a>(pub(crate) &'a [JobId]);

@@ -1,12 +1,15 @@
 use redis::{Cmd, Value};
 
 use super::{Script, Step, claim::millis, script};
-use crate::{Error, JobId, JobOptions, NewJob, Payload, Result, item, keys::Keys, reply};
+use crate::{Error, JobId, JobOptions, NewJob, Payload, Result, Serializer, item, keys::Keys, reply};
 
 script!(SUBMIT = "submit.lua");
 
 /// Puts jobs in: see `submit.lua`.
-pub(crate) struct Submit<'a>(pub(crate) &'a [NewJob]);
+pub(crate) struct Submit<'a> {
+    pub(crate) jobs: &'a [NewJob],
+    pub(crate) serializer: Serializer,
+}
 
 /// That a job is in.
 pub(crate) struct Submitted {
@@ -28,13 +31,13 @@ impl Step for Submit<'_> {
     }
 
     fn write_args(&self, cmd: &mut Cmd) {
-        let along = || self.0.iter().enumerate().filter(|(_, job)| brings_along(job));
-        cmd.arg(self.0.len()).arg(along().count());
-        for job in self.0 {
+        let along = || self.jobs.iter().enumerate().filter(|(_, job)| brings_along(job));
+        cmd.arg(self.jobs.len()).arg(along().count());
+        for job in self.jobs {
             cmd.arg(job.id.as_str())
                 .arg(&job.start)
                 .arg(&job.end)
-                .arg(item::write(&job.id));
+                .arg(item::write_as(&job.id, self.serializer));
         }
         for (at, job) in along() {
             let JobOptions {
@@ -48,7 +51,7 @@ impl Step for Submit<'_> {
                 .arg(timeout.map_or(0, |timeout| millis(timeout).max(1)))
                 .arg(u8::from(watched));
         }
-        for (at, job) in self.0.iter().enumerate() {
+        for (at, job) in self.jobs.iter().enumerate() {
             if let Some(idempotency) = &job.idempotency {
                 cmd.arg(at + 1)
                     .arg(&idempotency.key)
@@ -60,16 +63,16 @@ impl Step for Submit<'_> {
 
     fn read(&self, answer: Value) -> Result<Self::Answer> {
         let answers = reply::array(answer)?;
-        if answers.len() != self.0.len() {
+        if answers.len() != self.jobs.len() {
             return Err(Error::Unexpected(format!(
                 "{} answers to {} jobs",
                 answers.len(),
-                self.0.len()
+                self.jobs.len()
             )));
         }
         Ok(answers
             .into_iter()
-            .zip(self.0)
+            .zip(self.jobs)
             .map(|(answer, job)| read_one(answer, job))
             .collect())
     }
@@ -89,7 +92,7 @@ fn read_one(answer: Value, job: &NewJob) -> Result<Submitted> {
                 .unwrap_or_default(),
         )),
         Value::Int(-1) => Err(Error::Conflict(job.id.to_string())),
-        Value::Int(at_us) => Ok(Submitted {
+        Value::Int(at_us) if at_us >= 0 => Ok(Submitted {
             instead: None,
             at_us: known(at_us),
         }),
@@ -100,7 +103,8 @@ fn read_one(answer: Value, job: &NewJob) -> Result<Submitted> {
                 at_us: known(reply::int(&at_us)?),
             })
         }
-        other => Err(Error::WrongType(reply::text(other)?)),
+        Value::BulkString(_) => Err(Error::WrongType(reply::text(answer)?)),
+        other => Err(reply::unexpected("no answer to a submission", &other)),
     }
 }
 

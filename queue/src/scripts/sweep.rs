@@ -1,25 +1,33 @@
+use std::time::Duration;
+
 use redis::{Cmd, Value};
 
 use super::{Script, Step, claim::millis, script};
 use crate::{
-    Result,
-    foreign::{Connections, INTERVAL, Suspect},
+    Error, Result,
+    foreign::{Connections, INTERVAL, MISSING_TIME, Missing, Suspect},
     keys::Keys,
     reply,
 };
 
 script!(
     SWEEP = "prelude.lua",
+    "settings.lua",
     "types.lua",
+    "words.lua",
     "anew.lua",
     "forget.lua",
     "item.lua",
+    "line.lua",
     "sweep.lua"
 );
-script!(SIGHT = "prelude.lua", "types.lua", "sight.lua");
+script!(SIGHT = "prelude.lua", "settings.lua", "types.lua", "sight.lua");
 
 /// What one look handles of each kind, so that it never holds the server for long (about a millisecond).
-const LIMIT: usize = 1_000;
+pub(super) const LIMIT: usize = 1_000;
+
+/// A status that is not ours has ended its job when it stands there for so long and nobody of ours has the job.
+const WORD_TIME: Duration = Duration::from_secs(600);
 
 /// Looks for jobs that foreign workers have: see `sweep.lua`.
 pub(crate) struct FindForeign {
@@ -33,6 +41,8 @@ pub(crate) struct Found {
     pub(crate) skipped: bool,
     /// There is more to look at.
     pub(crate) more: bool,
+    /// Jobs that wait nowhere and that nobody has said to have taken.
+    pub(crate) missing: Vec<Missing>,
     /// Jobs that a foreign worker has.
     pub(crate) suspects: Vec<Suspect>,
 }
@@ -45,32 +55,51 @@ impl Step for FindForeign {
     }
 
     fn write_keys(&self, keys: &Keys, cmd: &mut Cmd) {
-        keys.write_with_suspects_to(cmd);
+        keys.write_with_suspects_and_settings_to(cmd);
     }
 
     fn write_args(&self, cmd: &mut Cmd) {
         cmd.arg(if self.more { "more" } else { "first" })
             .arg(millis(INTERVAL))
-            .arg(LIMIT);
+            .arg(LIMIT)
+            .arg(millis(WORD_TIME))
+            .arg(millis(MISSING_TIME));
     }
 
     fn read(&self, answer: Value) -> Result<Self::Answer> {
         let mut values = reply::array(answer)?.into_iter();
-        let mut flag = || values.next().as_ref().map_or(Ok(0), reply::int);
-        let (skipped, more) = (flag()? == 1, flag()? == 1);
+        let (Some(skipped), Some(more), Some(missing)) = (values.next(), values.next(), values.next()) else {
+            return Err(Error::Unexpected("a sweep without its head".to_owned()));
+        };
         let mut suspects = Vec::with_capacity(values.len() / 2);
-        while let (Some(id), Some(worker)) = (values.next(), values.next()) {
+        while let Some(id) = values.next() {
+            let worker = values
+                .next()
+                .ok_or_else(|| Error::Unexpected("a suspect without its worker".to_owned()))?;
             suspects.push(Suspect {
                 id: reply::text(id)?,
                 worker: reply::text(worker)?,
             });
         }
         Ok(Found {
-            skipped,
-            more,
+            skipped: reply::flag(&skipped)?,
+            more: reply::flag(&more)?,
+            missing: read_missing(missing)?,
             suspects,
         })
     }
+}
+
+fn read_missing(answer: Value) -> Result<Vec<Missing>> {
+    let mut values = reply::array(answer)?.into_iter();
+    let mut missing = Vec::with_capacity(values.len() / 2);
+    while let (Some(id), Some(time)) = (values.next(), values.next()) {
+        missing.push(Missing {
+            id: reply::text(id)?,
+            time: Duration::from_millis(reply::count(&time)?),
+        });
+    }
+    Ok(missing)
 }
 
 /// Judges them by their workers' connections: see `sight.lua`.
@@ -96,7 +125,7 @@ impl Step for Sight<'_> {
     }
 
     fn write_keys(&self, keys: &Keys, cmd: &mut Cmd) {
-        keys.write_with_suspects_to(cmd);
+        keys.write_with_suspects_and_settings_to(cmd);
     }
 
     fn write_args(&self, cmd: &mut Cmd) {

@@ -1,35 +1,37 @@
 -- What somebody must do every second or so; too early after the last it does nothing.
--- After an outage, a failover or a step of the clock every lease first gets its whole time again, and nothing is
--- reaped: those who hold them could not renew.
+-- After an outage, a failover or a step of the clock every lease first gets its whole time again (guarding.lua), and nothing
+-- is reaped until then: those who hold them could not renew.
 --
--- ARGV: 5 least time between two ticks, ms   6 lease of those whose record tells none, ms
---       7 longest time between two ticks that is no outage, ms   8 how long an item may lie in arrivals, ms
---       9 how many of each are handled at once   10 how long a worker counts as alive after a beat, ms
---       11 lost workers after which a job is dead   12 backoff's base, ms   13 its cap, ms   14 seed of the jitter
--- Answer: {skipped, guarded, reaped, promoted, returned, workers struck off, dead, cancelled}
+-- ARGV: 5, 6 settings.lua's   7 least time between two ticks, ms   8 lease of those whose record tells none, ms
+--       9 longest time between two ticks that is no outage, ms   10 how long an item may lie in arrivals, ms
+--       11 how many of each are handled at once   12 how long a worker counts as alive after a beat, ms
+--       13 lost workers after which a job is dead   14 backoff's base, ms   15 its cap, ms   16 seed of the jitter
+-- Answer: {skipped, guarded, reaped, promoted, returned, workers struck off, dead, cancelled, whether there is more to guard}
 
-local INTERVAL, LEASE, OUTAGE = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local ARRIVALS_MAX, LIMIT, ALIVE = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local MAX_LOST, BASE, CAP = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
-math.randomseed(tonumber(ARGV[14]))
+local INTERVAL, LEASE, OUTAGE = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+local ARRIVALS_MAX, LIMIT, ALIVE = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
+local MAX_LOST, BASE, CAP = tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15])
+math.randomseed(tonumber(ARGV[16]))
 
 require_rights({
   { 'ZADD', BEATS, 0, '' }, { 'ZREM', DELAYED, '' }, { 'HDEL', WORKERS, '' }, { 'SREM', CANCELLED, '' },
   { 'DEL', CANCELLED }, { 'SET', HELD, 0 }, { 'LPUSH', MAIN, '' }, { 'LMOVE', ARRIVALS, MAIN, 'RIGHT', 'LEFT' },
-  { 'HSET', TICKS, 'a', '' }, { 'SADD', CHANGED, '' },
+  { 'HSET', TICKS, 'a', '' }, { 'HDEL', TICKS, 'a' }, { 'ZADD', DELAYED, 0, '' }, { 'ZADD', LEASES, 0, '' },
+  { 'SADD', CHANGED, '' },
 })
 require_types()
 call('HLEN', WORKERS)
 call('ZCARD', BEATS)
 local now = now_ms()
-local last, last_run_id, arrivals_head, arrivals_since =
-  unpack(call('HMGET', TICKS, 'last', 'run_id', 'arrivals_head', 'arrivals_since'))
+local last, last_run_id, arrivals_head, arrivals_since, guard_leases, guard_beats =
+  unpack(call('HMGET', TICKS, 'last', 'run_id', 'arrivals_head', 'arrivals_since', 'guard_leases', 'guard_beats'))
 local elapsed = last and now - last
-if elapsed and elapsed >= 0 and elapsed < INTERVAL then return { 1, 0, 0, 0, 0, 0, 0, 0 } end
+if elapsed and elapsed >= 0 and elapsed < INTERVAL then return { 1, 0, 0, 0, 0, 0, 0, 0, 0 } end
 local run_id = string.match(call('INFO', 'server'), 'run_id:(%x+)') or ''
 
 local outage = not elapsed or elapsed < 0 or elapsed > OUTAGE or run_id ~= last_run_id
 local guarded = outage and call('ZCARD', LEASES) > 0
+local is_guarding = outage or guard_leases or guard_beats
 
 -- Leases past their end: their workers are lost.
 local reaped, dead, cancelled = 0, 0, 0
@@ -73,34 +75,14 @@ local function untrue_tombstones()
   return untrue
 end
 
-if not outage then judge_expired() end
-local due = {}
-if not elapsed or elapsed >= 0 then due = call('ZRANGEBYSCORE', DELAYED, '-inf', now, 'LIMIT', 0, LIMIT) end
+if not is_guarding then judge_expired() end
+local due = call('ZRANGEBYSCORE', DELAYED, '-inf', now, 'LIMIT', 0, LIMIT)
 local due_records = read_records(due)
 local untrue = untrue_tombstones()
 check_bookkeeping()
 check_endings()
 change_held(-write_endings(), holders)
 write_records(records_after)
-
--- Every lease, every worker and, after a step back, every delayed job gets the time that it had.
-local function guard()
-  local ids = call('ZRANGE', LEASES, 0, -1)
-  for from = 1, #ids, LIMIT do
-    local some, leases = { unpack(ids, from, math.min(#ids, from + LIMIT - 1)) }, {}
-    local records = read_records(some)
-    for _, id in ipairs(some) do
-      local own = records[id] and tonumber(records[id].lease)
-      leases[#leases + 1], leases[#leases + 2] = now + (own or LEASE), id
-    end
-    call('ZADD', LEASES, unpack(leases))
-  end
-  for _, nonce in ipairs(call('ZRANGE', BEATS, 0, -1)) do call('ZADD', BEATS, now + ALIVE, nonce) end
-  if elapsed and elapsed < 0 then
-    local delayed = call('ZRANGE', DELAYED, 0, -1, 'WITHSCORES')
-    for i = 1, #delayed, 2 do call('ZADD', DELAYED, delayed[i + 1] + elapsed, delayed[i]) end
-  end
-end
 
 -- What is due goes to the head: it has waited for its turn once already.
 local function promote()
@@ -117,7 +99,7 @@ local function promote()
 end
 
 local function strike_off()
-  local silent = call('ZRANGEBYSCORE', BEATS, '-inf', now, 'LIMIT', 0, LIMIT)
+  local silent = is_guarding and {} or call('ZRANGEBYSCORE', BEATS, '-inf', now, 'LIMIT', 0, LIMIT)
   if #silent > 0 then
     call('ZREM', BEATS, unpack(silent))
     call('HDEL', WORKERS, unpack(silent))
@@ -138,7 +120,8 @@ local function return_arrivals()
     return 0
   end
   local mark = redis.sha1hex(head)
-  if mark ~= arrivals_head then
+  -- Nor has it lain there since a time that is yet to come: the clock was put back.
+  if mark ~= arrivals_head or tonumber(arrivals_since) > now then
     call('HSET', TICKS, 'arrivals_head', mark, 'arrivals_since', now)
     return 0
   end
@@ -153,10 +136,11 @@ local function settle_tombstones()
   if call('LLEN', MAIN) + call('LLEN', ARRIVALS) == 0 then call('DEL', CANCELLED) end
 end
 
-if outage then guard() end
+if outage then start_guard(elapsed) end
 promote()
 local struck_off = strike_off()
 local returned = return_arrivals()
+local more_to_guard = guard_some(LEASE, ALIVE)
 settle_tombstones()
 count('guarded', guarded and 1 or 0)
 count('lost', reaped + dead)
@@ -167,4 +151,5 @@ local leased = call('ZCARD', LEASES)
 if tonumber(call('GET', HELD) or 0) ~= leased then call('SET', HELD, leased) end
 call('HSET', TICKS, 'last', now, 'run_id', run_id)
 write_statuses(statuses)
-return { 0, guarded and 1 or 0, reaped, #due, returned, struck_off, dead, cancelled }
+return { 0, guarded and 1 or 0, reaped, #due, returned, struck_off, dead, cancelled,
+  more_to_guard and 1 or 0 }

@@ -1,11 +1,20 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::{Cmd, Value};
 
-use super::{Purge, Script, Step, claim::millis, jitter_seed, script};
+use super::{Guard, Purge, Script, Step, claim::millis, jitter_seed, script};
 use crate::{Result, Retry, Terms, Tick, connect::Link, keys::Keys, reply};
 
-script!(TICK = "prelude.lua", "types.lua", "endings.lua", "tick.lua");
+script!(
+    TICK = "prelude.lua",
+    "settings.lua",
+    "types.lua",
+    "delaying.lua",
+    "endings.lua",
+    "order.lua",
+    "guarding.lua",
+    "tick.lua"
+);
 
 /// Two workers' ticks closer than this are one, or an eighth of a short lease.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -25,10 +34,15 @@ pub(crate) struct TickQueue {
 }
 
 impl Step for TickQueue {
-    type Answer = Tick;
+    /// And whether there is more to guard.
+    type Answer = (Tick, bool);
 
     fn script(&self) -> &'static Script {
         &TICK
+    }
+
+    fn write_keys(&self, keys: &Keys, cmd: &mut Cmd) {
+        keys.write_with_settings_to(cmd);
     }
 
     fn write_args(&self, cmd: &mut Cmd) {
@@ -54,10 +68,11 @@ impl Step for TickQueue {
             expired,
             dead,
             cancelled,
+            more_to_guard,
         ] = reply::fields(answer)?;
-        Ok(Tick {
-            skipped: reply::int(&skipped)? == 1,
-            guarded: reply::int(&guarded)? == 1,
+        let tick = Tick {
+            skipped: reply::flag(&skipped)?,
+            guarded: reply::flag(&guarded)?,
             reaped: reply::count(&reaped)?,
             promoted: reply::count(&promoted)?,
             returned: reply::count(&returned)?,
@@ -65,19 +80,23 @@ impl Step for TickQueue {
             dead: reply::count(&dead)?,
             cancelled: reply::count(&cancelled)?,
             purged: 0,
-        })
+        };
+        Ok((tick, reply::flag(&more_to_guard)?))
     }
 }
 
-/// A tick, and after one that was not skipped the purge.
+/// A tick, and after one that was not skipped what is left to guard, and the purge.
 pub(crate) async fn tick(link: &Link, keys: &Keys, terms: &Terms) -> Result<Tick> {
     let step = TickQueue {
         lease: terms.lease.duration,
         retry: terms.retry,
     };
-    let mut tick = link.run(keys, &step).await?;
+    let (mut tick, more_to_guard) = link.run(keys, &step).await?;
     if tick.skipped {
         return Ok(tick);
+    }
+    if more_to_guard {
+        guard(link, keys, step.lease).await?;
     }
     let purge = Purge {
         retention: terms.retention,
@@ -91,4 +110,11 @@ pub(crate) async fn tick(link: &Link, keys: &Keys, terms: &Terms) -> Result<Tick
         }
     }
     Ok(tick)
+}
+
+/// Guards as long as one tick may take; the next tick goes on. It must not take so long that this looks like an outage.
+async fn guard(link: &Link, keys: &Keys, lease: Duration) -> Result<()> {
+    let begun = Instant::now();
+    while begun.elapsed() < lease / 8 && link.run(keys, &Guard { lease }).await? {}
+    Ok(())
 }

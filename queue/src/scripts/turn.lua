@@ -2,10 +2,10 @@
 -- nothing. Both judge what was before it, so a job that ends here is not taken here, and what is pushed of it is a
 -- duplicate as long as it runs. Each says of itself what its repetition answers, and so does a turn.
 --
--- ARGV: 5 to 13 as claim.lua's   from 14 on: as finish.lua's from 5
+-- ARGV: 5 to 15 as claim.lua's   from 16 on: as finish.lua's from 7
 -- Answer: {finish.lua's, claim.lua's}
 
-read_runs(14)
+read_runs(16)
 look()
 local takes = n_arrived + n_waiting > 0
 on_jobs()

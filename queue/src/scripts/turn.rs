@@ -1,14 +1,16 @@
 use redis::{Cmd, Value};
 
 use super::{Claim, FinishJobs, Script, Step, script};
-use crate::{Claims, Finish, Result, reply};
+use crate::{Claims, Finish, Result, keys::Keys, reply};
 
 script!(
     TURN = "prelude.lua",
+    "settings.lua",
     "anew.lua",
     "item.lua",
     "odd.lua",
     "look.lua",
+    "delaying.lua",
     "claiming.lua",
     "endings.lua",
     "finishing.lua",
@@ -26,6 +28,10 @@ impl Step for TakeTurn<'_> {
 
     fn script(&self) -> &'static Script {
         &TURN
+    }
+
+    fn write_keys(&self, keys: &Keys, cmd: &mut Cmd) {
+        keys.write_with_settings_to(cmd);
     }
 
     fn write_args(&self, cmd: &mut Cmd) {

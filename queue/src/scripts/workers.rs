@@ -3,9 +3,9 @@ use std::time::Duration;
 use redis::{Cmd, Value};
 
 use super::{Script, Step, script};
-use crate::{Mark, Result, WorkerState, reply};
+use crate::{Error, Mark, Result, WorkerState, reply};
 
-script!(WORKERS = "prelude.lua", "workers.lua");
+script!(WORKERS = "prelude.lua", "registry.lua", "workers.lua");
 
 /// The registry: see `workers.lua`.
 pub(crate) struct Workers;
@@ -37,7 +37,8 @@ pub(super) fn read_one(row: Value) -> Result<WorkerState> {
         mark: match reply::text(mark)?.as_str() {
             "quiet" => Some((Mark::Quiet, lasts)),
             "drain" => Some((Mark::Drain, lasts)),
-            _ => None,
+            "" => None,
+            other => return Err(Error::Unexpected(format!("a mark that is {other:?}"))),
         },
         alive_for: Duration::from_millis(reply::count(&alive)?),
     })

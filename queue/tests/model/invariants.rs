@@ -41,6 +41,7 @@ pub(crate) fn hold(known: &Known, before: &Snapshot, after: &Snapshot, step: &St
     counters_agree(after)?;
     one_completion(known)?;
     terminal_absorbs(before, after, step)?;
+    sweep_spares_what_is_somewhere(before, after, step)?;
     payloads_have_their_jobs(known, after)?;
     results_are_of_their_runs(known, after)?;
     changes_are_noted(before, after, step)?;
@@ -142,6 +143,24 @@ fn terminal_absorbs(before: &Snapshot, after: &Snapshot, step: &Step) -> Check {
     Ok(())
 }
 
+/// A job is missing only where it waits nowhere and nobody has it; and no word of another program is written over.
+fn sweep_spares_what_is_somewhere(before: &Snapshot, after: &Snapshot, step: &Step) -> Check {
+    if !matches!(step, Step::Sweep { .. }) {
+        return Ok(());
+    }
+    for id in before.hashes.keys() {
+        let somewhere = before.waits(id) || before.leases.contains_key(id) || before.delayed.contains(id);
+        let ours = before.status(id) == Some("submitted");
+        prop_assert!(
+            (ours && !somewhere) || after.status(id) == before.status(id),
+            "{id} was {:?} and is {:?}",
+            before.status(id),
+            after.status(id)
+        );
+    }
+    Ok(())
+}
+
 /// A record says truly whether there is a payload, and there is none without a job.
 fn payloads_have_their_jobs(known: &Known, now: &Snapshot) -> Check {
     let said = now.records.iter().filter(|(_, record)| record.has_payload);
@@ -197,6 +216,7 @@ fn changes_are_noted(before: &Snapshot, after: &Snapshot, step: &Step) -> Check 
             | Step::Retry(_)
             | Step::Tick
             | Step::TickAfterOutage
+            | Step::Sweep { .. }
     );
     if !ours {
         return Ok(());

@@ -71,6 +71,14 @@ pub(crate) enum Step {
     ForeignTake,
     /// And completes this job, if it has it.
     ForeignFinish(usize),
+    /// Or ends it with a word of its own.
+    ForeignWord(usize),
+    /// A foreign program deletes the list.
+    EmptyList,
+    /// A sweep; `late`: what it saw before was long ago.
+    Sweep {
+        late: bool,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -147,6 +155,9 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         1 => job().prop_map(Step::Reset),
         2 => Just(Step::ForeignTake),
         2 => job().prop_map(Step::ForeignFinish),
+        1 => job().prop_map(Step::ForeignWord),
+        1 => Just(Step::EmptyList),
+        3 => prop::bool::ANY.prop_map(|late| Step::Sweep { late }),
     ]
 }
 

@@ -190,8 +190,41 @@ impl World {
                     self.set_status(&name, "complete");
                 }
             }
+            Step::ForeignWord(job) => {
+                let name = name(*job);
+                if self.known.foreign.contains(&name) && before.status(&name) == Some("in progress") {
+                    self.set_status(&name, "finished");
+                }
+            }
+            Step::EmptyList => {
+                self.known.foreign.extend(before.waiting.iter().cloned());
+                select(&mut self.raw, 2);
+                ask::<()>(&mut self.raw, &["DEL", "hotqueue:queue"]);
+            }
+            Step::Sweep { late } => self.sweep(*late).await,
         }
         Ok(())
+    }
+
+    async fn sweep(&mut self, late: bool) {
+        const AGAIN: &str = "
+            redis.call('HDEL', KEYS[1], 'swept')
+            for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do redis.call('ZADD', KEYS[2], 0, id) end
+            local seen = ARGV[1] == '1' and redis.call('HGETALL', KEYS[3]) or {}
+            for i = 1, #seen, 2 do
+              local sighting = cmsgpack.unpack(seen[i + 1])
+              if sighting.missing then sighting.missing = 1 end
+              if sighting.since then sighting.since = 1 end
+              redis.call('HSET', KEYS[3], seen[i], cmsgpack.pack(sighting))
+            end";
+        select(&mut self.raw, 2);
+        let keys = ["ticks", "suspects", "sightings"].map(ours);
+        let late = if late { "1" } else { "0" };
+        ask::<()>(
+            &mut self.raw,
+            &["EVAL", AGAIN, "3", &keys[0], &keys[1], &keys[2], late],
+        );
+        self.workers[0].consumer.sweep(false).await.unwrap();
     }
 
     async fn submit(&mut self, job: usize, before: &Snapshot) {

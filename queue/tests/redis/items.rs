@@ -1,7 +1,7 @@
 //! The bytes by which ids lie on the list: every Python's, and whatever else somebody may push.
 
 use proptest::prelude::*;
-use queue::{JobId, item};
+use queue::{JobId, Serializer, item};
 
 use crate::{common::Fixture, python};
 
@@ -84,6 +84,55 @@ fn what_we_write_the_real_python_reads() {
 }
 
 #[test]
+fn json_strings_are_read_and_other_quotes_are_bare_ids() {
+    for (item, expected) in [
+        (r#""0b9d1a7e-6c0f-4e0a-9a3e-5f3b2c1d0e9f""#, Some(UUID)),
+        (r#""gr\u00fcn \ud83d\ude00 €""#, Some("grün 😀 €")),
+        (r#""a \"b\" \\ \/ c""#, Some(r#"a "b" \ / c"#)),
+        (r#""\uD83D\uDE00""#, Some("😀")),
+        // No JSON.
+        (r#"""#, Some(r#"""#)),
+        (r#""abc"#, Some(r#""abc"#)),
+        (r#""a"b""#, Some(r#""a"b""#)),
+        (r#""a\x""#, Some(r#""a\x""#)),
+        (r#""\ud83d""#, Some(r#""\ud83d""#)),
+        (r#""a" "#, Some(r#""a" "#)),
+        // JSON, and no id.
+        (r#""""#, None),
+        (r#""a\nb""#, None),
+        (r#""\u0000""#, None),
+    ] {
+        let expected = expected.and_then(id);
+        assert_eq!(item::read(item.as_bytes()), expected, "{item}");
+    }
+    let escaped = format!("\"{}\"", "\\u0061".repeat(512));
+    assert_eq!(item::read(escaped.as_bytes()), id(&"a".repeat(512)));
+    let longer = format!("\"{}\"", "\\u0061".repeat(513));
+    assert_eq!(item::read(longer.as_bytes()), None);
+}
+
+#[test]
+fn longest_id_is_read_in_the_longest_shape() {
+    let item = format!("V{}\np0\n.", "\\U00000061".repeat(512));
+    assert_eq!(item::read(item.as_bytes()), id(&"a".repeat(512)));
+}
+
+#[test]
+fn each_serializer_reads_its_own_items() {
+    let write = |text: &str, serializer| item::write_as(&id(text).unwrap(), serializer);
+    assert_eq!(write("abc", Serializer::Json), b"\"abc\"");
+    assert_eq!(write("a\"\\b", Serializer::Json), br#""a\"\\b""#);
+    assert_eq!(write("abc", Serializer::None), b"abc");
+    let like_pickle = format!("U!{}.", "a".repeat(33));
+    for serializer in [Serializer::Pickle, Serializer::Json, Serializer::None] {
+        for text in [UUID, "grün 😀", "a\"b\\", "\"quoted\"", "\"\"", &like_pickle] {
+            let item = write(text, serializer);
+            assert_eq!(item::read(&item), id(text), "{serializer}: {text}");
+        }
+    }
+}
+
+#[test]
 fn what_is_no_text_is_no_id() {
     let not_ids: &[&[u8]] = &[
         b"",
@@ -113,7 +162,9 @@ proptest! {
     #[test]
     fn what_is_written_is_read(text in "[^\\x00-\\x1f\\x7f]{1,128}") {
         let id = JobId::new(text).unwrap();
-        prop_assert_eq!(item::read(&item::write(&id)), Some(id));
+        for serializer in [Serializer::Pickle, Serializer::Json, Serializer::None] {
+            prop_assert_eq!(item::read(&item::write_as(&id, serializer)), Some(id.clone()));
+        }
     }
 
     #[test]
@@ -161,6 +212,14 @@ fn nearly_items() -> impl Strategy<Value = Vec<u8>> {
         b"\xf0\x9f\x98\x80",
         b"\xc0\x80",
         b"\x00",
+        b"\"abc\"",
+        b"\\\"",
+        b"\\/",
+        b"\\n",
+        b"\\ude00",
+        b"\\ud83d\\ude00",
+        b"\xe2\x82\xac",
+        b"\x7f",
     ];
     let piece = prop_oneof![
         8 => proptest::sample::select(pieces).prop_map(<[u8]>::to_vec),

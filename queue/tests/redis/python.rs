@@ -1,17 +1,17 @@
 //! Beside the real Python packages `hotqueue` and `redis`, on the same keys.
 
 use std::{
-    io::Write,
+    io::{Read, Write},
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
 use queue::{
-    Finish, NewJob, Status,
+    Ending, Finish, JobId, NewJob, Serializer, Status,
     test_server::{self, RedisServer},
 };
 
-use crate::common::{Fixture, eventually};
+use crate::common::{Fixture, eventually, pair};
 
 /// Runs a program and answers what it printed.
 fn run(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
@@ -141,7 +141,7 @@ async fn a_python_worker_and_ours_share_the_work_of_both_producers() {
     }
     foreign.join().unwrap();
     let producer = fixture.producer();
-    let theirs = theirs.lines().map(|id| queue::JobId::new(id).unwrap());
+    let theirs = theirs.lines().map(|id| JobId::new(id).unwrap());
     for id in ours.into_iter().chain(theirs) {
         assert_eq!(producer.get(&id).await.unwrap().unwrap().status, Status::Complete);
     }
@@ -202,20 +202,47 @@ for jid in q.consume():
     rd.hset('job.' + jid, 'status', 'complete')
 "#;
 
+/// A worker that says nothing of its job before it is done, and tells us when it has taken and when it has done it.
+const TAKE_IN_SILENCE: &str = r#"
+jid = q.get(block=True, timeout=60)
+print(jid, flush=True)
+sys.stdin.readline()
+rd.hset('job.' + jid, 'status', 'complete')
+print(jid, flush=True)
+"#;
+
 /// A process that is killed when its test ends.
-struct Foreign(Child);
+pub(crate) struct Foreign(Child);
 
 impl Foreign {
     fn start(redis: &RedisServer) -> Self {
+        Self::running(redis, CONSUME)
+    }
+
+    pub(crate) fn taking(redis: &RedisServer) -> Self {
+        Self::running(redis, TAKE_IN_SILENCE)
+    }
+
+    fn running(redis: &RedisServer, program: &str) -> Self {
         let child = Command::new(test_server::python())
-            .args(["-c", &format!("{HEAD}{CONSUME}"), &redis.port().to_string()])
+            .args(["-c", &format!("{HEAD}{program}"), &redis.port().to_string()])
             .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn();
         Self(child.unwrap())
     }
 
-    fn go_on(&mut self) {
+    pub(crate) fn go_on(&mut self) {
         self.0.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+    }
+
+    /// Waits until it prints a line.
+    pub(crate) fn says_so(&mut self) {
+        let mut byte = [0];
+        let out = self.0.stdout.as_mut().unwrap();
+        while byte != *b"\n" {
+            out.read_exact(&mut byte).unwrap();
+        }
     }
 }
 
@@ -284,4 +311,138 @@ async fn python_worker_that_waits_ends_when_it_is_dismissed_and_one_that_works_d
         async move { ended }
     })
     .await;
+}
+
+/// HotQueue with a serializer, in the place of the queue of [`HEAD`].
+const SERIALIZED: &str = r#"
+import json, pickle
+serializer = {'pickle': pickle, 'json': json, 'none': None}[sys.argv[2]]
+q = HotQueue('queue', serializer=serializer, host='127.0.0.1', port=port, db=2)
+def text(message):
+    return message.decode() if isinstance(message, bytes) else message
+"#;
+
+const PUT: &str = r#"
+for jid in sys.argv[3:]:
+    rd.hset('job.' + jid, 'status', 'submitted')
+    q.put(jid)
+"#;
+
+/// Takes all that waits, and prints it.
+const GET_ALL: &str = r#"
+while True:
+    jid = q.get()
+    if jid is None:
+        break
+    print(text(jid))
+"#;
+
+const SERIALIZERS: [Serializer; 3] = [Serializer::Pickle, Serializer::Json, Serializer::None];
+
+/// Ids that differ by serializer: escapes, and what JSON writes as `\uXXXX`.
+const IDS: [&str; 4] = ["plain", "it's \"quoted\" \\ / here", "grün 😀", "{1}"];
+
+fn put_by_python(fixture: &Fixture, serializer: Serializer) {
+    let arguments = [&[serializer.as_str()], &IDS[..]].concat();
+    python(&fixture.redis, &format!("{SERIALIZED}{PUT}"), &arguments);
+}
+
+fn taken_by_python(fixture: &Fixture, serializer: Serializer) -> Vec<JobId> {
+    let program = format!("{SERIALIZED}{GET_ALL}");
+    let printed = python(&fixture.redis, &program, &[serializer.as_str()]);
+    printed.lines().map(|id| JobId::new(id).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn items_of_each_serializer_are_read_whatever_the_setting() {
+    for theirs in SERIALIZERS {
+        for ours in SERIALIZERS {
+            let mut fixture = Fixture::new();
+            fixture.queue.serializer = ours;
+            put_by_python(&fixture, theirs);
+            let claims = fixture.worker().claim(10).await.jobs;
+            let got: Vec<_> = claims.iter().map(|claimed| claimed.job.id.as_str()).collect();
+            assert_eq!(got, IDS, "{theirs} read by {ours}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn items_of_ours_are_read_by_python_with_each_serializer() {
+    for serializer in SERIALIZERS {
+        let mut fixture = Fixture::new();
+        fixture.queue.serializer = serializer;
+        let mut submitted = fixture.submit(3).await;
+        for id in IDS {
+            let new = NewJob {
+                id: JobId::new(id).unwrap(),
+                ..NewJob::new("a", "b")
+            };
+            submitted.push(fixture.producer().submit(new).await.unwrap().id);
+        }
+        assert_eq!(taken_by_python(&fixture, serializer), submitted, "{serializer}");
+    }
+}
+
+#[tokio::test]
+async fn jobs_put_back_are_read_by_python_with_each_serializer() {
+    for serializer in SERIALIZERS {
+        let mut fixture = Fixture::new();
+        fixture.queue.serializer = serializer;
+        let worker = fixture.worker();
+        let submitted = fixture.submit(4).await;
+        let claims = worker.claim(4).await.jobs;
+        let held: Vec<_> = claims.iter().map(pair).collect();
+        // Retried from the dead, put off, its worker lost, given back: in the order in which they will lie on the list, from
+        // its tail.
+        let alone = fixture.worker_on(queue::Terms {
+            retry: queue::Retry {
+                max_attempts: 1,
+                ..queue::Retry::default()
+            },
+            ..queue::Terms::default()
+        });
+        alone.end(&held[3].0, &held[3].1, crate::common::failed()).await;
+        let dead = [submitted[3].to_string()];
+        assert_eq!(fixture.producer().retry_dead(&dead).await.unwrap(), 1);
+        let later = Ending::Later {
+            after: Duration::from_secs(60),
+        };
+        worker.end(&held[1].0, &held[1].1, later).await;
+        fixture.reap(&submitted[2], &worker).await;
+        fixture.make_due(&submitted[1..3]);
+        assert_eq!(worker.consumer.tick().await.unwrap().promoted, 2);
+        assert_eq!(worker.consumer.give_back(&held[..1]).await.unwrap(), 1);
+        assert_eq!(taken_by_python(&fixture, serializer), submitted, "{serializer}");
+    }
+}
+
+#[tokio::test]
+async fn jobs_without_records_are_put_back_as_python_reads_them() {
+    for serializer in SERIALIZERS {
+        let mut fixture = Fixture::new();
+        fixture.queue.serializer = serializer;
+        let worker = fixture.worker();
+        let submitted = fixture.submit(1).await;
+        worker.claim(1).await;
+        fixture.ask::<()>(&["DEL", "workerpool:queue:records"]);
+        fixture.reap(&submitted[0], &worker).await;
+        fixture.make_due(&submitted);
+        worker.consumer.tick().await.unwrap();
+        assert_eq!(taken_by_python(&fixture, serializer), submitted, "{serializer}");
+    }
+}
+
+#[tokio::test]
+async fn waiting_jobs_of_each_serializer_are_found_by_cancel() {
+    for serializer in SERIALIZERS {
+        let mut fixture = Fixture::new();
+        put_by_python(&fixture, serializer);
+        for id in IDS {
+            let id = JobId::new(id).unwrap();
+            let cancel = fixture.producer().cancel(&id).await.unwrap();
+            assert_eq!(cancel, queue::Cancel::Cancelled);
+        }
+        assert_eq!(fixture.waiting(), [], "{serializer}");
+    }
 }

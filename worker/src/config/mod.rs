@@ -10,7 +10,9 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use queue::{Backoff, Consumer, Identity, Lease, Nonce, Queue, QueueName, Retention, Retry, Server, Terms};
+use queue::{
+    Backoff, Consumer, Identity, Lease, Nonce, Queue, QueueName, Retention, Retry, Serializer, Server, Terms,
+};
 use telemetry::{Logs, TelemetryArgs};
 
 pub use self::handler::{HandlerArgs, HandlerConfig};
@@ -32,6 +34,17 @@ pub struct WorkerArgs {
         value_parser = queue_name
     )]
     queues: Vec<QueueName>,
+
+    /// How items are written to each of --queues, in their order, where that is not the same for all: in the place of
+    /// --queue-serializer
+    #[arg(
+        long,
+        env = "WORKERPOOL_QUEUE_SERIALIZERS",
+        value_name = "SERIALIZER,…",
+        value_delimiter = ',',
+        value_parser = serializer
+    )]
+    queue_serializers: Vec<Serializer>,
 
     #[command(flatten)]
     telemetry: TelemetryArgs,
@@ -179,7 +192,7 @@ impl WorkerArgs {
     /// With a sentence that says which setting is wrong and what it should be.
     pub fn validate(self) -> anyhow::Result<Config> {
         let (server, queue) = self.redis.resolve()?;
-        let queues = all_queues(queue, self.queues)?;
+        let queues = all_queues(&queue, self.queues, &self.queue_serializers)?;
         let host = host_name();
         let ip = self.worker_ip.or_else(|| host.clone()).context(
             "who is this worker? Set WORKER_IP, or give --worker-ip: the host has no name to fall back on",
@@ -241,9 +254,16 @@ impl Access {
 }
 
 /// Those that are named, or the one.
-fn all_queues(one: Queue, names: Vec<QueueName>) -> anyhow::Result<Vec<Queue>> {
+fn all_queues(one: &Queue, names: Vec<QueueName>, serializers: &[Serializer]) -> anyhow::Result<Vec<Queue>> {
+    ensure!(
+        serializers.is_empty() || serializers.len() == names.len(),
+        "{} serializers in --queue-serializers (WORKERPOOL_QUEUE_SERIALIZERS) for {} queues in --queues \
+         (WORKERPOOL_QUEUES): give one for each",
+        serializers.len(),
+        names.len()
+    );
     if names.is_empty() {
-        return Ok(vec![one]);
+        return Ok(vec![one.clone()]);
     }
     let twice = names
         .iter()
@@ -255,8 +275,16 @@ fn all_queues(one: Queue, names: Vec<QueueName>) -> anyhow::Result<Vec<Queue>> {
             name.as_str()
         );
     }
-    let queue = |name| Queue { name, ..one.clone() };
-    Ok(names.into_iter().map(queue).collect())
+    let queue = |(nth, name)| Queue {
+        name,
+        serializer: serializers.get(nth).copied().unwrap_or(one.serializer),
+        ..one.clone()
+    };
+    Ok(names.into_iter().enumerate().map(queue).collect())
+}
+
+fn serializer(text: &str) -> queue::Result<Serializer> {
+    text.trim().parse()
 }
 
 fn queue_name(text: &str) -> queue::Result<QueueName> {
@@ -366,6 +394,28 @@ mod tests {
         );
         let several = ["--queues", "b, a", "--queue", "c", "--queue-db", "7"];
         assert_eq!(names(&several), (vec!["b".to_owned(), "a".to_owned()], 7));
+    }
+
+    #[test]
+    fn each_queue_has_its_serializer() {
+        let serializers = |flags: &[&str]| {
+            let queues = validate(flags).unwrap().access.queues;
+            queues.iter().map(|queue| queue.serializer).collect::<Vec<_>>()
+        };
+        let (pickle, json, none) = (Serializer::Pickle, Serializer::Json, Serializer::None);
+        assert_eq!(serializers(&[]), [pickle]);
+        assert_eq!(serializers(&["--queue-serializer", "none"]), [none]);
+        let same = ["--queues", "a,b", "--queue-serializer", "json"];
+        assert_eq!(serializers(&same), [json, json]);
+        let own = ["--queues", "a,b", "--queue-serializers", "json, pickle"];
+        assert_eq!(serializers(&own), [json, pickle]);
+        for flags in [
+            &["--queue-serializers", "json"][..],
+            &["--queues", "a,b", "--queue-serializers", "json"],
+        ] {
+            let error = validate(flags).unwrap_err().to_string();
+            assert!(error.contains("give one for each"), "{error}");
+        }
     }
 
     #[test]
