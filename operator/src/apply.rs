@@ -18,7 +18,7 @@ use serde_json::json;
 use crate::{
     PoolRef,
     context::{Context, PoolState, Wanted, Written},
-    deployment::{Inputs, Plan, build_deployment, plan_deployment, selects_as},
+    deployment::{Inputs, Plan, applied_hash, build_deployment, plan_deployment, selects_as},
     error::{self, Error},
     events::Event,
     observe::Observed,
@@ -94,9 +94,10 @@ async fn apply_deployment(
     observed: &Observed,
     decision: &Decision,
 ) -> Result<Option<Applied>, Error> {
+    let last_applied = last_applied(state, observed.deployment.as_deref());
     let wanted = wanted(pool, ctx, state, observed);
     let found = observed.deployment.as_deref();
-    if plan_deployment(wanted, found) == Plan::Keep {
+    if plan_deployment(wanted, last_applied.as_deref()) == Plan::Keep {
         return Ok(None);
     }
     // Going down is not done by the way: pods are asked first.
@@ -117,7 +118,11 @@ async fn apply_deployment(
         Err(error) if error.is_conflict() => return Ok(Some(Applied::later())),
         answer => answer?,
     };
-    remember(state, replicas, answer.resource_version());
+    state.written = answer.resource_version().map(|version| Written {
+        replicas,
+        version,
+        applied: applied_hash(&wanted).map(str::to_owned),
+    });
     let (reason, what) = match found {
         Some(_) => ("DeploymentUpdated", "changed its pods"),
         None => ("DeploymentCreated", "made its Deployment"),
@@ -400,7 +405,12 @@ impl Scaling<'_> {
             answer => answer?,
         };
         state.scale = None;
-        remember(state, count, answer.metadata.resource_version);
+        let applied = state.written.take().and_then(|written| written.applied);
+        state.written = answer.metadata.resource_version.map(|version| Written {
+            replicas: count,
+            version,
+            applied,
+        });
         Ok(Applied {
             scaled_to: Some(count),
             ..Applied::default()
@@ -416,8 +426,12 @@ fn version_known(state: &PoolState, deployment: &Workload) -> Option<String> {
     }
 }
 
-fn remember(state: &mut PoolState, replicas: u32, version: Option<String>) {
-    state.written = version.map(|version| Written { replicas, version });
+/// The hash of the Deployment that was applied last: the watch lags behind our own writes.
+fn last_applied(state: &PoolState, found: Option<&Workload>) -> Option<String> {
+    let found = found?;
+    let written = state.written.as_ref();
+    let written = written.and_then(|written| written.applied.as_deref());
+    written.or_else(|| applied_hash(found)).map(str::to_owned)
 }
 
 fn namespace(pool: &WorkerPool) -> Result<String, Error> {

@@ -127,6 +127,8 @@ pub struct Written {
     pub replicas: u32,
     /// The target's version after that.
     pub version: String,
+    /// The hash of the Deployment that was applied before, or with it.
+    pub applied: Option<String>,
 }
 
 /// A Deployment that was built.

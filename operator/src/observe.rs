@@ -185,6 +185,7 @@ mod tests {
             written: Some(Written {
                 replicas: 5,
                 version: "101".to_owned(),
+                applied: None,
             }),
             ..PoolState::default()
         };

@@ -107,11 +107,16 @@ pub enum Plan {
     Keep,
 }
 
-/// Compares what should be with what is.
+/// The hash of what was applied last, which a Deployment bears.
 #[must_use]
-pub fn plan_deployment(wanted: &Deployment, found: Option<&Workload>) -> Plan {
-    let applied = found.and_then(|found| found.annotations().get(APPLIED));
-    if applied.is_some() && applied == wanted.annotations().get(APPLIED) {
+pub fn applied_hash<K: Resource>(deployment: &K) -> Option<&str> {
+    deployment.annotations().get(APPLIED).map(String::as_str)
+}
+
+/// Compares what should be with what was applied last, by its hash.
+#[must_use]
+pub fn plan_deployment(wanted: &Deployment, applied: Option<&str>) -> Plan {
+    if applied.is_some() && applied == applied_hash(wanted) {
         Plan::Keep
     } else {
         Plan::Apply

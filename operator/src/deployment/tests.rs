@@ -396,11 +396,7 @@ fn deployment_is_applied_again_only_when_something_in_it_changed() {
         )
     };
     let applied = build("workerpool:1", json!({}));
-    let found = Workload {
-        metadata: applied.metadata.clone(),
-        ..Workload::default()
-    };
-    let plan = |wanted| plan_deployment(&wanted, Some(&found));
+    let plan = |wanted| plan_deployment(&wanted, applied_hash(&applied));
     assert_eq!(plan(build("workerpool:1", json!({}))), Plan::Keep);
     assert_eq!(
         plan(build(

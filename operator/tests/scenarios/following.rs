@@ -178,6 +178,24 @@ async fn changed_template_is_applied_with_the_count_it_has() {
 }
 
 #[tokio::test]
+async fn changed_template_is_not_applied_again_while_watch_lags() {
+    let mut world = World::with_pool(json!({}))
+        .deployed(2)
+        .with_jobs(12)
+        .await
+        .settled()
+        .await;
+    world.edit(|pool| pool.spec.worker.concurrency = 2);
+    // The second pass may write a count, and the third must not take that for what was applied.
+    for _ in 0..3 {
+        world.reconcile().await.unwrap();
+    }
+    let applied = world.api.summary();
+    let applies = applied.iter().filter(|call| *call == "PATCH deployments/hw7");
+    assert_eq!(applies.count(), 1, "{applied:?}");
+}
+
+#[tokio::test]
 async fn restarted_operator_keeps_the_count_for_the_whole_window() {
     let world = World::with_pool(json!({})).deployed(5).settled().await;
     let action = world.reconcile().await.unwrap();
