@@ -240,9 +240,13 @@ async fn end_missing(link: &Link, keys: &Keys, missing: Vec<Missing>) -> Result<
     if missing.is_empty() {
         return Ok(0);
     }
-    // Without a memory of earlier lists every connection that may have a job counts as busy.
+    // One list alone cannot tell a producer from a worker that puts while it works, so connections that are unsure do not count: most
+    // are producers, and their jobs would wait for an hour.
     let workers = workers(link, keys.queue_db(), &Takers::default()).await?;
-    let at_work = workers.is_none_or(|workers| !workers.busy.is_empty());
+    let at_work = workers.is_none_or(|workers| {
+        let mut busy = workers.busy.keys();
+        busy.any(|address| !workers.unsure.contains(address))
+    });
     let time = if at_work {
         MISSING_TIME_AT_WORK
     } else {
