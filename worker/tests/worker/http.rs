@@ -1,7 +1,7 @@
 //! A request per job: what the service is told, and what its answer means.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -194,15 +194,27 @@ fn connections_are_kept() {
     assert!(from.len() < 10, "{} connections for 20 jobs", from.len());
 }
 
-/// The timer of a connection, as the kernel shows it: its kind, and in how many hundredths of a second it ends.
-/// <https://docs.kernel.org/networking/proc_net_tcp.html>
-fn tcp_timer(local: SocketAddr) -> Option<(u8, u32)> {
-    let port = format!(":{:04X}", local.port());
+/// The timer of a connection, as the kernel shows it: its kind, and in how many hundredths of a second it ends. Connections to other
+/// servers may have the same local address. <https://docs.kernel.org/networking/proc_net_tcp.html>
+fn tcp_timer(local: SocketAddr, remote: SocketAddr) -> Option<(u8, u32)> {
+    let (local, remote) = (as_in_proc(local)?, as_in_proc(remote)?);
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let mut rows = table.lines().map(|line| line.split_ascii_whitespace());
-    let timer = rows.find_map(|mut fields| fields.nth(1)?.ends_with(&port).then(|| fields.nth(3))?)?;
+    let timer = rows.find_map(|mut fields| {
+        let is_it = fields.nth(1)? == local && fields.next()? == remote;
+        is_it.then(|| fields.nth(2))?
+    })?;
     let (kind, time) = timer.split_once(':')?;
     Some((kind.parse().ok()?, u32::from_str_radix(time, 16).ok()?))
+}
+
+fn as_in_proc(address: SocketAddr) -> Option<String> {
+    let IpAddr::V4(ip) = address.ip() else { return None };
+    Some(format!(
+        "{:08X}:{:04X}",
+        u32::from_ne_bytes(ip.octets()),
+        address.port()
+    ))
 }
 
 #[test]
@@ -215,7 +227,7 @@ fn connection_is_probed_while_a_job_takes_long() {
     wait_until("the service has it", || service.jobs() == 1);
     let (_, _, from) = service.seen.0.jobs.lock().unwrap()[0];
     wait_until("its connection is probed", || {
-        tcp_timer(from).is_some_and(|(kind, time)| kind == KEEPALIVE && time <= 1_000)
+        tcp_timer(from, service.address).is_some_and(|(kind, time)| kind == KEEPALIVE && time <= 1_000)
     });
 }
 
