@@ -11,5 +11,7 @@ pub const QUEUE_READABLE: &str = "QueueReadable";
 pub const DATA_SAFE: &str = "DataSafe";
 /// The queue decides the count; the reason says which rule had the last word.
 pub const SCALING_ACTIVE: &str = "ScalingActive";
+/// All pods that the workload asks for are ready; when false, the reason says what keeps most of the others from it.
+pub const PODS_READY: &str = "PodsReady";
 /// At least as many pods are ready as the pool must have.
 pub const AVAILABLE: &str = "Available";

@@ -23,6 +23,23 @@ pub struct WorkerPoolStatus {
     /// The count last decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub desired_replicas: Option<i32>,
+    /// Ready pods of those desired, as `2/5`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub pods: Option<String>,
+    /// The first queue, and the number of the others where there are several, as `mails,+2`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub queue_names: Option<String>,
+    /// The hash of the pod template of which a pod was last ready. While no pod of the present template was, and one of them
+    /// cannot start, the count is limited (reason Unproven).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub proven_template: Option<String>,
+    /// The generation of the pool's own Deployment that was last compared with what it should be. Another generation is
+    /// somebody else's change, and is corrected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deployment_generation: Option<i64>,
     /// The label selector of the pods, in the form that `kubectl get -l` takes.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
@@ -43,7 +60,7 @@ pub struct WorkerPoolStatus {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
     )]
     pub queues: Vec<NamedQueueStatus>,
-    /// What holds and what does not: Ready, Accepted, QueueReadable, ScalingActive, Available, DataSafe.
+    /// What holds and what does not: Ready, Accepted, QueueReadable, ScalingActive, PodsReady, Available, DataSafe.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),

@@ -67,6 +67,10 @@ pub fn build_status(
             let (by, told) = (findings.decided_by, last.decision.as_ref());
             decision_status(&pool.spec.scaling, decision, bounds, by, findings.next_look, told)
         }),
+        pods: None,
+        queue_names: Some(queues::names(&pool.spec.queues)),
+        proven_template: last.proven_template.clone(),
+        deployment_generation: last.deployment_generation,
         selector: deployment
             .map(Workload::selector)
             .or_else(|| last.selector.clone()),

@@ -2,6 +2,7 @@
 
 use crds::{
     WorkerPool,
+    queues::QueueSpec,
     status::{NamedQueueStatus, QueueStatus},
 };
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
@@ -52,6 +53,15 @@ fn named_status(name: &str, view: &QueueView) -> NamedQueueStatus {
             let text = error.to_string();
             text.chars().take(ERROR_MAX).collect()
         }),
+    }
+}
+
+/// The first queue, and how many others there are: `mails,+2`.
+pub(super) fn names(queues: &[QueueSpec]) -> String {
+    let first = queues.first().map_or("", |queue| &queue.name);
+    match queues.len() {
+        0 | 1 => first.to_owned(),
+        several => format!("{first},+{}", several - 1),
     }
 }
 

@@ -119,6 +119,8 @@ pub struct WorkloadStatus {
     pub replicas: i32,
     /// Pods that are ready.
     pub ready_replicas: i32,
+    /// Pods of the current template; fewer than `replicas` in the middle of a Deployment's roll-out.
+    pub updated_replicas: i32,
 }
 
 impl Workload {
@@ -173,6 +175,7 @@ impl From<Scale> for Workload {
                 observed_generation: None,
                 replicas: status.replicas,
                 ready_replicas: status.replicas,
+                updated_replicas: status.replicas,
             },
             labels: Some(status.selector.unwrap_or_default()),
         }
