@@ -326,7 +326,7 @@ fn limit_event(last: &WorkerPoolStatus, new: &WorkerPoolStatus) -> Option<Event>
 
 /// Reasons for which a count is not what demand asks for. The others come with a change of the count, which is an event by
 /// itself.
-const LIMITS: [&str; 11] = [
+const LIMITS: [&str; 12] = [
     "MaxReplicas",
     "BelowActivation",
     "Cooldown",
@@ -337,6 +337,7 @@ const LIMITS: [&str; 11] = [
     "ScaleDownLimit",
     "ScaleUpDisabled",
     "ScaleDownDisabled",
+    "Unproven",
     "BusyWorkers",
 ];
 

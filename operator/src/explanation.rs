@@ -123,6 +123,10 @@ pub fn because(pool: &WorkerPool, decision: &Decision, bounds: &InForce, reason:
         Reason::ScaleDownLimit => "fewer are asked for; a policy of scaleDown limits how fast".to_owned(),
         Reason::ScaleUpDisabled => "more is asked for; scaleUp is disabled".to_owned(),
         Reason::ScaleDownDisabled => "fewer are asked for; scaleDown is disabled".to_owned(),
+        Reason::Unproven => format!(
+            "more is asked for, but no pod of the present template was ever ready and one cannot start: {desired} are tried until \
+             one is; PodsReady says why"
+        ),
         Reason::BusyWorkers => {
             format!("{desired} would do; the others go when they have finished their jobs")
         }

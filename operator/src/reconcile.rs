@@ -12,7 +12,7 @@ use kube::{
     api::{PartialObjectMeta, Patch, PatchParams},
     runtime::controller::Action,
 };
-use scaling::{Decision, History, Observation, Reason};
+use scaling::{Decision, History, Observation, Reason, Startup};
 use serde_json::json;
 use telemetry::Panicked;
 
@@ -233,6 +233,7 @@ fn decide(
         current: observed.current,
         age: age(pool),
         queue: demand.queue,
+        startup: Startup::Possible,
     };
     let run_id = observed.view.reading.as_ref().map(|reading| &reading.run_id);
     if run_id.is_some() && state.run_id.as_ref() != run_id {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::{
     DEFAULT_FAILURE_THRESHOLD, Decision, FallbackBehavior, History, Mode, Observation, Policy, QueueState,
-    Reading, Reason,
+    Reading, Reason, Startup, UNPROVEN_REPLICAS,
     demand::{self, Wanted},
     limits::{Step, limit_rate, stabilize},
 };
@@ -12,8 +12,8 @@ use crate::{
 /// How many replicas the pool should have now.
 ///
 /// Paused changes nothing. A pin is obeyed. Otherwise the queue decides: demand, then activation, tolerance, windows,
-/// cooldown, bounds and rates, and last, whoever decided, no replica goes that holds a job. A queue that cannot be read moves
-/// nothing, until the fallback, if there is one.
+/// cooldown, bounds and rates, the limit for a template that never worked, and last, whoever decided, no replica goes that holds a
+/// job. A queue that cannot be read moves nothing, until the fallback, if there is one.
 #[must_use]
 pub fn decide(policy: &Policy, observation: &Observation, history: &History, now: Instant) -> Decision {
     let current = observation.current;
@@ -28,14 +28,14 @@ pub fn decide(policy: &Policy, observation: &Observation, history: &History, now
         (None, QueueState::Read(reading)) => follow(policy, observation, &reading, history, now),
         (None, QueueState::Partly { reading, failures }) => {
             let seen = follow(policy, observation, &reading, history, now);
-            let unseen = blind(policy, current, failures);
+            let unseen = blind(policy, observation, failures);
             if seen.replicas > unseen.replicas {
                 seen
             } else {
                 unseen
             }
         }
-        (None, QueueState::Unreadable { failures }) => blind(policy, current, failures),
+        (None, QueueState::Unreadable { failures }) => blind(policy, observation, failures),
     }
 }
 
@@ -75,7 +75,8 @@ fn pinned_blind(policy: &Policy, pin: u32, current: u32, failures: u32) -> Decis
     unasked(pin, Mode::Pinned, Reason::Pinned)
 }
 
-fn blind(policy: &Policy, current: u32, failures: u32) -> Decision {
+fn blind(policy: &Policy, observation: &Observation, failures: u32) -> Decision {
+    let current = observation.current;
     match policy.fallback {
         Some(fallback) if failures >= fallback.failure_threshold => {
             let count = match fallback.behavior {
@@ -84,7 +85,8 @@ fn blind(policy: &Policy, current: u32, failures: u32) -> Decision {
                 FallbackBehavior::CurrentReplicasIfHigher => current.max(fallback.replicas),
                 FallbackBehavior::CurrentReplicasIfLower => current.min(fallback.replicas),
             };
-            unasked(count, Mode::Fallback, Reason::Fallback)
+            let step = limit_unproven(policy, observation, Step::new(count, Reason::Fallback));
+            unasked(step.count, Mode::Fallback, step.reason)
         }
         _ => unasked(current, Mode::Queue, unseen(failures)),
     }
@@ -127,6 +129,7 @@ fn follow(
         // Bounds hold at once: neither window nor rate keeps a pool outside of them.
         within
     };
+    let step = limit_unproven(policy, observation, step);
     let decision = Decision {
         replicas: step.count,
         desired: step.count,
@@ -229,6 +232,19 @@ fn clamp(policy: &Policy, working: bool, step: Step) -> Step {
             reason: Reason::MinReplicas,
             ..step
         }
+    } else {
+        step
+    }
+}
+
+/// The count of a template of which no replica was ever ready, while one cannot start. At once, as bounds: those that go hold no job.
+fn limit_unproven(policy: &Policy, observation: &Observation, step: Step) -> Step {
+    let Startup::Failing { keep } = observation.startup else {
+        return step;
+    };
+    let limit = policy.min_replicas.max(UNPROVEN_REPLICAS).max(keep);
+    if step.count > limit {
+        Step::new(limit, Reason::Unproven)
     } else {
         step
     }

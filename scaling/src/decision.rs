@@ -73,6 +73,8 @@ pub enum Reason {
     ScaleUpDisabled,
     /// Demand asks for less; the count stays, as falling is disabled.
     ScaleDownDisabled,
+    /// Demand asks for more; the count is what is enough to see whether a replica of the present template can start, as none did.
+    Unproven,
     /// The count is to fall, but not below the replicas that hold a job.
     BusyWorkers,
     /// The count is what it was, or the least one of a new pool: the queue has not been read yet.
@@ -117,6 +119,7 @@ impl Reason {
             Self::ScaleDownLimit => "ScaleDownLimit",
             Self::ScaleUpDisabled => "ScaleUpDisabled",
             Self::ScaleDownDisabled => "ScaleDownDisabled",
+            Self::Unproven => "Unproven",
             Self::BusyWorkers => "BusyWorkers",
             Self::NotReadYet => "NotReadYet",
             Self::QueueUnreadable => "QueueUnreadable",

@@ -27,8 +27,9 @@ pub use combine::{Combine, Load, Share};
 pub use decide::decide;
 pub use decision::{Decision, Mode, Reason};
 pub use history::{History, MAX_PERIOD, MAX_WINDOW};
-pub use observation::{Observation, QueueState, Reading};
+pub use observation::{Observation, QueueState, Reading, Startup};
 pub use policy::{
     Behavior, DEFAULT_FAILURE_THRESHOLD, Fallback, FallbackBehavior, Policy, RateLimit, Rules, SelectPolicy,
+    UNPROVEN_REPLICAS,
 };
 pub use rates::{Counted, Rates};

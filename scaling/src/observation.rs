@@ -11,6 +11,21 @@ pub struct Observation {
     pub age: Duration,
     /// The queue, or that it could not be read.
     pub queue: QueueState,
+    /// Whether new replicas can start.
+    pub startup: Startup,
+}
+
+/// Whether new replicas can start, as far as is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Startup {
+    /// Nothing is known that keeps them from it, or one of the same template was ready once.
+    #[default]
+    Possible,
+    /// None of the present template was ever ready, and one cannot start.
+    Failing {
+        /// The count is not limited below this: replicas of an earlier template are ready and work.
+        keep: u32,
+    },
 }
 
 /// The queue as far as it could be seen.

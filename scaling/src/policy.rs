@@ -6,6 +6,9 @@ use std::time::Duration;
 /// How many failed polls of the queue make it unreadable where no [`Fallback`] says another number.
 pub const DEFAULT_FAILURE_THRESHOLD: u32 = 3;
 
+/// So many replicas, or `min_replicas` if that is more, are enough to see whether a template that never worked does now.
+pub const UNPROVEN_REPLICAS: u32 = 3;
+
 /// The wishes of a pool's owner, validated: everything here is taken at its word.
 ///
 /// Schedules and the like are evaluated before: `min_replicas` and `max_replicas` are the bounds in force now.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use scaling::{
     Behavior, Combine, Decision, Fallback, FallbackBehavior, History, Load, Observation, Policy, QueueState,
-    RateLimit, Reading, Reason, SelectPolicy, Share, decide,
+    RateLimit, Reading, Reason, SelectPolicy, Share, Startup, decide,
 };
 
 /// One decision of a pool that has had `current` replicas for long: what it sees, and what comes out.
@@ -251,6 +251,7 @@ fn decided(policy: &Policy, current: u32, queue: QueueState) -> Decision {
         current,
         age: HOUR,
         queue,
+        startup: Startup::Possible,
     };
     decide(
         policy,
@@ -393,6 +394,7 @@ impl Pool {
             current: self.current,
             age: HOUR,
             queue: jobs(waiting, 0, 0),
+            startup: Startup::Possible,
         };
         let decision = decide(&self.policy, &observation, &self.history, now);
         self.history.record(&decision, now);
@@ -503,6 +505,7 @@ fn an_initial_cooldown_counts_from_the_pools_creation() {
         current: 2,
         age,
         queue: jobs(0, 0, 0),
+        startup: Startup::Possible,
     };
     let history = History::starting_at(2);
     let young = decide(&policy, &observation(HOUR), &history, start);
@@ -574,6 +577,7 @@ fn a_decision_names_the_second_at_which_it_may_be_another() {
         current: 8,
         age: HOUR,
         queue: jobs(0, 0, 0),
+        startup: Startup::Possible,
     };
     let first = decide(&policy, &observation, &history, start);
     history.record(&first, start);
@@ -603,6 +607,7 @@ fn counts(policy: &Policy, start: u32, queues: &[QueueState]) -> Vec<u32> {
             current,
             age: HOUR,
             queue: *queue,
+            startup: Startup::Possible,
         };
         let decision = decide(policy, &observation, &history, now);
         history.record(&decision, now);
@@ -717,4 +722,43 @@ fn of_several_queues_those_that_can_be_read_raise_the_count_and_never_lower_it()
     assert_eq!(counts(&at_once(), 2, &[partly(20), partly(0)]), [4, 4]);
     let fallback = falling_back(FallbackBehavior::Static);
     assert_eq!(counts(&fallback, 7, &[partly(0)]), [7], "not yet");
+}
+
+/// The count and its reason for 100 waiting jobs, of a pool that has this count and whose replicas cannot start.
+fn unproven(policy: &Policy, current: u32, keep: u32) -> (u32, Reason) {
+    let observation = Observation {
+        current,
+        age: HOUR,
+        queue: jobs(100, 0, 0),
+        startup: Startup::Failing { keep },
+    };
+    let decision = decide(
+        policy,
+        &observation,
+        &History::starting_at(current),
+        Instant::now(),
+    );
+    (decision.replicas, decision.reason)
+}
+
+#[test]
+fn template_that_never_worked_gets_three_replicas_at_most() {
+    let policy = Policy {
+        max_replicas: 20,
+        ..Policy::default()
+    };
+    assert_eq!(unproven(&policy, 20, 0), (3, Reason::Unproven));
+    assert_eq!(unproven(&policy, 3, 0), (3, Reason::Unproven));
+    assert_eq!(unproven(&policy, 0, 0), (3, Reason::Unproven));
+    let least = |min_replicas| Policy {
+        min_replicas,
+        ..policy.clone()
+    };
+    assert_eq!(unproven(&least(5), 20, 0), (5, Reason::Unproven));
+    assert_eq!(unproven(&policy, 8, 8), (8, Reason::Unproven));
+    let pin = Policy {
+        replicas: Some(9),
+        ..policy
+    };
+    assert_eq!(unproven(&pin, 2, 0), (9, Reason::Pinned));
 }

@@ -29,7 +29,7 @@ use proptest::{
 };
 use scaling::{
     Behavior, Decision, History, Mode, Observation, Policy, QueueState, RateLimit, Reading, Reason, Rules,
-    SelectPolicy, decide,
+    SelectPolicy, Startup, decide,
 };
 
 const CASES: usize = 20_000;
@@ -132,6 +132,7 @@ impl Case {
                 waiting: self.desired.into(),
                 ..Reading::default()
             }),
+            startup: Startup::Possible,
         };
         decide(&self.policy, &observation, &history, now).replicas
     }

@@ -9,8 +9,8 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use scaling::{
-    Behavior, Combine, Decision, Fallback, FallbackBehavior, History, Load, Observation, Policy, QueueState,
-    RateLimit, Reading, Reason, Rules, SelectPolicy, Share, decide,
+    Behavior, Combine, Decision, Fallback, FallbackBehavior, History, Load, Mode, Observation, Policy,
+    QueueState, RateLimit, Reading, Reason, Rules, SelectPolicy, Share, Startup, UNPROVEN_REPLICAS, decide,
 };
 
 /// Older than any cooldown here.
@@ -168,6 +168,7 @@ impl Pool {
                 current: self.current,
                 age: HOUR,
                 queue,
+                startup: Startup::Possible,
             },
             &self.history,
             self.now,
@@ -217,6 +218,22 @@ proptest! {
     }
 
     #[test]
+    fn unproven_template_limits_count_and_nothing_else(
+        policy in following(|| any_select().boxed()), current in 0_u32..80, past in past(), queue in queue(), keep in 0_u32..80,
+    ) {
+        let pool = Pool::after(current, &policy, &past);
+        let with = |startup| {
+            decide(&policy, &Observation { current: pool.current, age: HOUR, queue, startup }, &pool.history, pool.now)
+        };
+        let (free, limited) = (with(Startup::Possible), with(Startup::Failing { keep }));
+        let limit = policy.min_replicas.max(UNPROVEN_REPLICAS).max(keep);
+        let blind = matches!(free.reason, Reason::NotReadYet | Reason::QueueUnreadable);
+        prop_assert_eq!(limited.desired, if blind { free.desired } else { free.desired.min(limit) });
+        prop_assert_eq!((limited.raw, limited.recommended), (free.raw, if blind || free.mode == Mode::Queue { free.recommended } else { limited.desired }));
+        prop_assert!(limited.replicas <= free.replicas);
+    }
+
+    #[test]
     fn more_demand_never_means_fewer_replicas(
         policy in following(|| any_select().boxed()), current in 0_u32..80, past in past(), less in reading(),
         more in (0_u64..50, 0_u64..50, 0_u64..50),
@@ -229,7 +246,7 @@ proptest! {
         };
         let pool = Pool::after(current, &policy, &past);
         let at = |reading| {
-            decide(&policy, &Observation { current: pool.current, age: HOUR, queue: QueueState::Read(reading) }, &pool.history, pool.now)
+            decide(&policy, &Observation { current: pool.current, age: HOUR, queue: QueueState::Read(reading), startup: Startup::Possible }, &pool.history, pool.now)
         };
         prop_assert!(at(less).replicas <= at(greater).replicas);
     }
@@ -338,7 +355,7 @@ proptest! {
         policy.fallback = None;
         let pool = Pool::after(current, &policy, &past);
         let at = |queue| {
-            decide(&policy, &Observation { current: pool.current, age: HOUR, queue }, &pool.history, pool.now).replicas
+            decide(&policy, &Observation { current: pool.current, age: HOUR, queue, startup: Startup::Possible }, &pool.history, pool.now).replicas
         };
         let partly = at(QueueState::Partly { reading, failures });
         prop_assert_eq!(partly, at(QueueState::Read(reading)).max(pool.current));

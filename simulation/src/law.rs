@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use scaling::{Counted, History, Observation, Policy, QueueState, Rates, Reading, decide};
+use scaling::{Counted, History, Observation, Policy, QueueState, Rates, Reading, Startup, decide};
 
 use crate::{
     fleet::Removal,
@@ -84,6 +84,7 @@ impl Scaler for Law {
             current: seen.count,
             age: AGE,
             queue: QueueState::Read(reading),
+            startup: Startup::Possible,
         };
         let decision = decide(&self.policy, &observation, &self.history, now);
         self.history.record(&decision, now);
