@@ -22,6 +22,7 @@ use crate::{
     foreign::Listed,
     leader::Leadership,
     metrics::Metrics,
+    pods::PodsTracker,
     queues::Queues,
     scale_down::{ScaleDown, patience::Patience},
     starts::Starts,
@@ -112,6 +113,8 @@ pub struct PoolState {
     pub status: Option<WorkerPoolStatus>,
     /// When the depth of the queue was last written.
     pub depth_written: Option<Instant>,
+    /// The pods that are not ready, and why.
+    pub pods: PodsTracker,
     /// How long replicas take to start.
     pub starts: Starts,
     /// How many more events may be told.

@@ -12,6 +12,7 @@
 //! - [`queues`]: the watch on Redis.
 //! - [`targets`]: what is scaled, of whichever kind.
 //! - [`scale_down`]: which pods may go.
+//! - [`pods`]: why pods are not ready.
 //! - [`restore`]: what a target had, given back.
 //! - [`jobs`]: Job resources, beside all that.
 //! - [`deployment`], [`status`], [`explanation`], [`policy`], [`demand`], [`bounds`], [`starts`], [`terms`]: pure; what is to be made of a pool.
@@ -39,6 +40,7 @@ pub mod leader;
 pub mod metrics;
 pub mod objects;
 pub mod observe;
+pub mod pods;
 pub mod policy;
 pub mod queues;
 pub mod reconcile;
