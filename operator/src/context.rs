@@ -22,7 +22,7 @@ use crate::{
     foreign::Listed,
     leader::Leadership,
     metrics::Metrics,
-    pods::PodsTracker,
+    pods::{LookPacer, PodsTracker},
     queues::Queues,
     scale_down::{ScaleDown, patience::Patience},
     starts::Starts,
@@ -63,6 +63,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// The image of the stock worker.
     pub worker_image: String,
+    /// How many looks at pods all pools together make.
+    pub look_pacer: LookPacer,
     /// What is remembered of each pool.
     pub memories: Memories,
 }

@@ -32,6 +32,7 @@ use crate::{
     leader::Leadership,
     metrics::Metrics,
     objects::prune,
+    pods::LookPacer,
     queues::Queues,
     reconcile::{is_overwritten, on_error, reconcile},
     scale_down,
@@ -96,6 +97,7 @@ pub async fn run(
         autoscalers: Autoscalers::default(),
         metrics: Arc::clone(&metrics),
         worker_image: config.worker_image.clone(),
+        look_pacer: LookPacer::default(),
         memories: Memories::default(),
     });
     let jobs = jobs::Parts {

@@ -247,6 +247,7 @@ pub fn between(last: &WorkerPoolStatus, new: &WorkerPoolStatus) -> Vec<Event> {
         conditions::ACCEPTED,
         conditions::QUEUE_READABLE,
         conditions::DATA_SAFE,
+        conditions::PODS_READY,
         conditions::READY,
     ] {
         let (before, Some(after)) = (find(last, kind), find(new, kind)) else {
@@ -261,7 +262,10 @@ pub fn between(last: &WorkerPoolStatus, new: &WorkerPoolStatus) -> Vec<Event> {
             told.push(after.message.clone());
             let note = format!("{}: {}", after.reason, after.message);
             events.push(Event::warning(static_reason(kind, false), "Check", note));
-        } else if after.status == "True" && before.is_some_and(|before| before.status == "False") {
+        } else if after.status == "True"
+            && before.is_some_and(|before| before.status == "False")
+            && !(kind == conditions::READY && were_pods_the_cause(last, new))
+        {
             events.push(Event::normal(
                 static_reason(kind, true),
                 "Check",
@@ -272,6 +276,17 @@ pub fn between(last: &WorkerPoolStatus, new: &WorkerPoolStatus) -> Vec<Event> {
     events.extend(disabled_event(last, new));
     events.extend(limit_event(last, new));
     events
+}
+
+/// Whether a pool was not ready because of its pods, which are ready now: another event says so.
+fn were_pods_the_cause(last: &WorkerPoolStatus, new: &WorkerPoolStatus) -> bool {
+    let (before, after) = (
+        find(last, conditions::PODS_READY),
+        find(new, conditions::PODS_READY),
+    );
+    let cause = find(last, conditions::READY).map(|ready| &ready.reason);
+    after.is_some_and(|after| after.status == "True")
+        && before.is_some_and(|before| before.status == "False" && Some(&before.reason) == cause)
 }
 
 /// That the count does not go in one direction by itself any more, or goes there again.
@@ -365,6 +380,8 @@ fn static_reason(kind: &str, holds: bool) -> &'static str {
         (conditions::QUEUE_READABLE, false) => "QueueUnreadable",
         (conditions::DATA_SAFE, true) => "DataSafe",
         (conditions::DATA_SAFE, false) => "DataAtRisk",
+        (conditions::PODS_READY, true) => "PodsReady",
+        (conditions::PODS_READY, false) => "PodsNotReady",
         (_, true) => "Ready",
         (_, false) => "NotReady",
     }
@@ -500,6 +517,71 @@ mod tests {
         condition.type_ = conditions::QUEUE_READABLE.to_owned();
         condition.status = if holds { "True" } else { "False" }.to_owned();
         status
+    }
+
+    /// A pool whose `PodsReady` and `Ready` have this status, reason and message.
+    fn with_pods(pods: (&str, &str, &str), ready: (&str, &str, &str)) -> WorkerPoolStatus {
+        let of = |kind: &str, (status, reason, message): (&str, &str, &str)| Condition {
+            type_: kind.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            observed_generation: None,
+            last_transition_time: Time(Timestamp::UNIX_EPOCH),
+        };
+        WorkerPoolStatus {
+            conditions: vec![of(conditions::READY, ready), of(conditions::PODS_READY, pods)],
+            ..WorkerPoolStatus::default()
+        }
+    }
+
+    #[test]
+    fn pods_that_are_not_ready_are_one_warning_for_each_reason_and_one_end() {
+        let all = with_pods(
+            ("True", "AllReady", "all 2 pods are ready"),
+            ("True", "OK", "applied"),
+        );
+        let starting = with_pods(("Unknown", "Starting", "0 of 2"), ("True", "OK", "applied"));
+        let image = (
+            "False",
+            "ImagePullFailed",
+            "0 of 2 pods are ready for 15s: ImagePullFailed",
+        );
+        let later = (
+            "False",
+            "ImagePullFailed",
+            "0 of 2 pods are ready for 30s: ImagePullFailed",
+        );
+        let crash = (
+            "False",
+            "CrashLooping",
+            "0 of 2 pods are ready for 1m: CrashLooping",
+        );
+        let (image, later, crash) = (
+            with_pods(image, image),
+            with_pods(later, later),
+            with_pods(crash, crash),
+        );
+
+        assert_eq!(told(&all, &starting), []);
+        assert_eq!(told(&starting, &all), [], "each rise of the count does that");
+        let note = |reason: &str, message: &str| vec![("PodsNotReady", format!("{reason}: {message}"))];
+        assert_eq!(
+            told(&starting, &image),
+            note(
+                "ImagePullFailed",
+                "0 of 2 pods are ready for 15s: ImagePullFailed"
+            )
+        );
+        assert_eq!(told(&image, &later), []);
+        assert_eq!(
+            told(&later, &crash),
+            note("CrashLooping", "0 of 2 pods are ready for 1m: CrashLooping")
+        );
+        assert_eq!(
+            told(&crash, &all),
+            [("PodsReady", "all 2 pods are ready".to_owned())]
+        );
     }
 
     /// Redis goes and comes back every ten seconds, for ten minutes, and a thousand pools report it.

@@ -20,7 +20,7 @@ use prometheus_client::{
 };
 use scaling::Reason;
 
-use crate::{PoolRef, jobs::JobMetrics, queues::Queues};
+use crate::{PoolRef, jobs::JobMetrics, pods::Trouble, queues::Queues};
 
 /// From a millisecond, which a write to a fast API server takes, to the slow poll.
 const REACTION_BUCKETS: [f64; 12] = [
@@ -28,7 +28,7 @@ const REACTION_BUCKETS: [f64; 12] = [
 ];
 
 /// A metric with a label for each pool: name, help, and how to take it from what was seen.
-type PoolMetric = (&'static str, &'static str, fn(&PoolGauges) -> i64);
+type PoolMetric = (&'static str, &'static str, fn(&PoolGauges) -> Option<i64>);
 
 const POOL_METRICS: [PoolMetric; 6] = [
     (
@@ -37,25 +37,27 @@ const POOL_METRICS: [PoolMetric; 6] = [
         |pool| pool.desired,
     ),
     ("operator_pool_ready_replicas", "Pods that are ready", |pool| {
-        pool.ready
+        Some(pool.ready)
     }),
-    ("queue_waiting_jobs", "Jobs in line", |pool| pool.waiting),
+    ("queue_waiting_jobs", "Jobs in line", |pool| Some(pool.waiting)),
     ("queue_running_jobs", "Jobs that a worker holds", |pool| {
-        pool.running
+        Some(pool.running)
     }),
     (
         "queue_delayed_jobs",
         "Jobs that wait for their time, after a failure or a lost worker",
-        |pool| pool.delayed,
+        |pool| Some(pool.delayed),
     ),
-    ("queue_dead_jobs", "Jobs that were given up", |pool| pool.dead),
+    ("queue_dead_jobs", "Jobs that were given up", |pool| {
+        Some(pool.dead)
+    }),
 ];
 
 /// What one pool shows.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PoolGauges {
-    /// The count last decided.
-    pub desired: i64,
+    /// The count last decided; `None` for a pool that is not served.
+    pub desired: Option<i64>,
     /// Pods that are ready.
     pub ready: i64,
     /// Jobs in line.
@@ -70,6 +72,8 @@ pub struct PoolGauges {
     pub mode: Option<Mode>,
     /// In which direction the count does not go by itself.
     pub disabled: Option<Disabled>,
+    /// Pods that are not ready, and the reason of most of them; `None` if all are.
+    pub not_ready: Option<(Trouble, u32)>,
 }
 
 /// A metric that is 1 for what holds of a pool: name, help, its label, and how to take the label's values from what was
@@ -275,7 +279,9 @@ impl Collector for PoolCollector {
             let gauge = ConstGauge::new(0_i64);
             let mut family = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
             for (pool, gauges) in &pools {
-                ConstGauge::new(value(gauges)).encode(family.encode_family(&labels(pool))?)?;
+                if let Some(value) = value(gauges) {
+                    ConstGauge::new(value).encode(family.encode_family(&labels(pool))?)?;
+                }
             }
         }
         for (name, help, label, values) in POOL_STATES {
@@ -287,6 +293,17 @@ impl Collector for PoolCollector {
                     let labels = [&namespace, &name, &(label, (*value).to_owned())].map(Clone::clone);
                     gauge.encode(family.encode_family(&labels)?)?;
                 }
+            }
+        }
+        let gauge = ConstGauge::new(0_i64);
+        let help = "Pods that are not ready, by the reason of most of them; absent where all are";
+        let name = "operator_pool_pods_not_ready";
+        let mut family = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+        for (pool, gauges) in &pools {
+            if let Some((trouble, count)) = gauges.not_ready {
+                let [namespace, name] = labels(pool);
+                let labels = [namespace, name, ("reason", trouble.as_str().to_owned())];
+                ConstGauge::new(i64::from(count)).encode(family.encode_family(&labels)?)?;
             }
         }
         let now = Instant::now();
@@ -346,7 +363,7 @@ mod tests {
         };
         let pool = PoolRef::new("hw7").within("default");
         let gauges = PoolGauges {
-            desired: 3,
+            desired: Some(3),
             ready: 2,
             waiting: 11,
             running: 2,
@@ -354,8 +371,11 @@ mod tests {
             dead: 1,
             mode: Some(Mode::Paused),
             disabled: Some(Disabled::Both),
+            not_ready: Some((Trouble::ImagePullFailed, 1)),
         };
         metrics.show(&pool, gauges);
+        let series = "workerpool_operator_pool_pods_not_ready{namespace=\"default\",pool=\"hw7\",reason=\"ImagePullFailed\"} 1\n";
+        assert!(scrape().contains(series), "{series} is not in {}", scrape());
         for (name, value) in [
             ("operator_pool_desired_replicas", 3),
             ("operator_pool_ready_replicas", 2),

@@ -1,7 +1,13 @@
 //! Kubernetes objects as far as the operator looks at them; those with replicas are [`crate::targets::Workload`]s.
 
 use k8s_openapi::{
-    api::{apps::v1::ReplicaSet as FullReplicaSet, core::v1::Pod as FullPod},
+    api::{
+        apps::v1::ReplicaSet as FullReplicaSet,
+        core::v1::{
+            ConfigMapVolumeSource, ContainerState, PersistentVolumeClaimVolumeSource, Pod as FullPod,
+            SecretVolumeSource,
+        },
+    },
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
 use kube::Resource;
@@ -55,6 +61,10 @@ pub struct ReplicaSetStatus {
     pub fully_labeled_replicas: i32,
     /// The generation of the spec that it was.
     pub observed_generation: i64,
+    /// Those of its pods that are ready.
+    pub ready_replicas: i32,
+    /// Among them ReplicaFailure, while the API server refuses its pods.
+    pub conditions: Vec<ObjectCondition>,
 }
 
 /// A pod.
@@ -81,6 +91,20 @@ pub struct PodSpec {
     pub termination_grace_period_seconds: Option<i64>,
     /// Whether its address is its node's.
     pub host_network: bool,
+    /// What its containers may mount.
+    pub volumes: Vec<Volume>,
+}
+
+/// A volume of a pod, as far as it names another object.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Volume {
+    /// A Secret.
+    pub secret: Option<SecretVolumeSource>,
+    /// A ConfigMap.
+    pub config_map: Option<ConfigMapVolumeSource>,
+    /// A PersistentVolumeClaim.
+    pub persistent_volume_claim: Option<PersistentVolumeClaimVolumeSource>,
 }
 
 /// How a pod is.
@@ -92,21 +116,31 @@ pub struct PodStatus {
     /// Its address, once it has one.
     #[serde(rename = "podIP")]
     pub pod_ip: Option<String>,
+    /// Why it failed, as `Evicted`.
+    pub reason: Option<String>,
+    /// The same in a sentence.
+    pub message: Option<String>,
     /// Among them, Ready.
-    pub conditions: Vec<PodCondition>,
-    /// For their restarts.
+    pub conditions: Vec<ObjectCondition>,
+    /// Those that run before the others, and sidecars.
+    pub init_container_statuses: Vec<ContainerStatus>,
+    /// The others.
     pub container_statuses: Vec<ContainerStatus>,
 }
 
-/// Something that holds of a pod or does not.
+/// Something that holds of a pod or a ReplicaSet, or does not.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub struct PodCondition {
+pub struct ObjectCondition {
     /// What.
     #[serde(rename = "type")]
     pub kind: String,
     /// True, False, Unknown.
     pub status: String,
+    /// Why, in one word.
+    pub reason: Option<String>,
+    /// Why, in a sentence.
+    pub message: Option<String>,
     /// Since when.
     pub last_transition_time: Option<Time>,
 }
@@ -115,6 +149,16 @@ pub struct PodCondition {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ContainerStatus {
+    /// Its name.
+    pub name: String,
+    /// Its image, as in the spec until it has been pulled.
+    pub image: String,
+    /// Whether it runs and its probes pass.
+    pub ready: bool,
+    /// How it is.
+    pub state: ContainerState,
+    /// How it was before its last restart.
+    pub last_state: ContainerState,
     /// How often it was restarted.
     pub restart_count: i32,
 }

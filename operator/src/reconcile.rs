@@ -27,11 +27,12 @@ use crate::{
     events::{self, Event},
     metrics::PoolGauges,
     observe::{Observed, SECRETS_USABLE, observe},
+    pods::{self, Trouble},
     policy::policy,
     refusal::Refusal,
     restore, source,
-    status::{Findings, build_status, differs_in_depth_only, with_panic},
-    targets,
+    status::{Findings, build_status, differs_in_depth_only, pods_not_ready, with_panic},
+    targets::{self, Kind, TargetKey},
 };
 
 /// As the metric of panics names it.
@@ -167,12 +168,14 @@ async fn serve(
     }
     let again = look_again(&decision, &bounds, now, wall_clock);
     let poll = targets::look_again(&observed.place);
+    let kind = observed.place.kind();
+    let pods = pods::follow(pool, ctx, state, kind.zip(observed.deployment.as_ref()));
     if observed.view.is_unread()
         && let Ok(applied) = &result
     {
         // The first reading, or its failure, comes at once and wakes the pool. Until then the status that is there says more:
         // an operator that starts again would else write two for each pool.
-        return Ok(next(pool, [again, poll, observed.again], applied, None));
+        return Ok(next(pool, [again, poll, pods, observed.again], applied, None));
     }
     let findings = Findings {
         error: result.as_ref().err(),
@@ -185,9 +188,14 @@ async fn serve(
         scaled_at: state.scaled.map(|(at, _)| at),
         ..Findings::default()
     };
-    let reported = report(pool, pool_ref, ctx, state, &findings).await;
+    let reported = report(pool, pool_ref, ctx, state, kind, &findings).await;
     let applied = result?;
-    Ok(next(pool, [again, poll, observed.again], &applied, reported?))
+    Ok(next(
+        pool,
+        [again, poll, pods, observed.again],
+        &applied,
+        reported?,
+    ))
 }
 
 /// The bounds in force. The schedules are read anew when the spec changes.
@@ -326,13 +334,19 @@ async fn refuse(
         .scale_down
         .abandon(&ctx.client, &ctx.queues, pool_ref, &view)
         .await?;
+    // Its pods run on.
+    let kind = TargetKey::of(pool).watched_kind();
+    let workload = targets::known(pool, ctx);
+    let pods = pods::follow(pool, ctx, state, kind.zip(workload.as_ref()));
     let findings = Findings {
         refusal: Some(refusal),
         view: Some(&view),
+        deployment: workload.as_deref(),
         ..Findings::default()
     };
-    let status = report(pool, pool_ref, ctx, state, &findings).await?;
-    Ok(Action::requeue(status.unwrap_or(REFUSED_RETRY)))
+    let status = report(pool, pool_ref, ctx, state, kind, &findings).await?;
+    let again = status.unwrap_or(REFUSED_RETRY);
+    Ok(Action::requeue(pods.map_or(again, |pods| pods.min(again))))
 }
 
 /// Writes the status if it changed, and tells what did. Answers when to write what is held back for a while.
@@ -341,11 +355,17 @@ async fn report(
     pool_ref: &PoolRef,
     ctx: &Context,
     state: &mut PoolState,
+    kind: Option<Kind>,
     findings: &Findings<'_>,
 ) -> Result<Option<Duration>, Error> {
     let last = state.status.clone().unwrap_or_default();
-    let new = build_status(pool, findings, &last, Timestamp::now());
-    ctx.metrics.show(pool_ref, gauges(&new));
+    let findings = Findings {
+        readiness: kind.map(|_| state.pods.readiness(Instant::now())),
+        ..*findings
+    };
+    let new = build_status(pool, &findings, &last, Timestamp::now());
+    let not_ready = pods_not_ready(&findings, &new);
+    ctx.metrics.show(pool_ref, gauges(&new, not_ready));
     if new == last && !is_overwritten(pool, state) {
         return Ok(None);
     }
@@ -432,10 +452,10 @@ fn version_known(pool: &WorkerPool, state: &PoolState) -> Option<String> {
     Some(seen.max(reported).to_string())
 }
 
-fn gauges(status: &WorkerPoolStatus) -> PoolGauges {
+fn gauges(status: &WorkerPoolStatus, not_ready: Option<(Trouble, u32)>) -> PoolGauges {
     let queue = status.queue.clone().unwrap_or_default();
     PoolGauges {
-        desired: status.desired_replicas.unwrap_or(0).into(),
+        desired: status.desired_replicas.map(i64::from),
         ready: status.ready_replicas.unwrap_or(0).into(),
         waiting: queue.waiting,
         running: queue.running,
@@ -443,13 +463,14 @@ fn gauges(status: &WorkerPoolStatus) -> PoolGauges {
         dead: queue.dead,
         mode: status.mode,
         disabled: status.decision.as_ref().and_then(|decision| decision.disabled),
+        not_ready,
     }
 }
 
 /// When to look again though nothing is seen to change.
 fn next(
     pool: &WorkerPool,
-    others: [Option<Duration>; 3],
+    others: [Option<Duration>; 4],
     applied: &Applied,
     status: Option<Duration>,
 ) -> Action {

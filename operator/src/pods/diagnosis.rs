@@ -1,81 +1,42 @@
-//! From ReplicaSets and pods to the reason that most of those pods have that are not ready. Pure.
+//! From the ReplicaSets and pods of a workload to the reason that most of its pods have that are not ready. Pure.
+
+use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
 
-/// Why a pod is not ready, the most severe first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Trouble {
-    /// A ResourceQuota allows no more pods.
-    QuotaExceeded,
-    /// Pod Security admission refuses the pods.
-    PodSecurityViolation,
-    /// The API server refuses the pods for another reason: no such ServiceAccount, a webhook, a LimitRange.
-    PodsForbidden,
-    /// An image cannot be pulled.
-    ImagePullFailed,
-    /// A Secret or ConfigMap of the environment is missing.
-    ConfigMissing,
-    /// The program of a container cannot be started.
-    ContainerCannotStart,
-    /// A container used more memory than its limit.
-    OOMKilled,
-    /// A container ends again and again.
-    CrashLooping,
-    /// An init container fails.
-    InitContainerFailing,
-    /// A volume is missing, or not attached.
-    VolumeNotMounted,
-    /// No node has room for the pod, or none that it may use.
-    Unschedulable,
-    /// The containers run, but a probe does not pass.
-    NotReady,
-    /// Nothing is wrong yet.
-    Starting,
-}
+use super::{
+    Trouble,
+    pod::{self, Finding, is_ready},
+};
+use crate::{
+    objects::{Pod, ReplicaSet},
+    scale_down::order::is_active,
+    targets::Kind,
+};
 
-impl Trouble {
-    /// All of them, the most severe first.
-    pub const ALL: [Self; 13] = [
-        Self::QuotaExceeded,
-        Self::PodSecurityViolation,
-        Self::PodsForbidden,
-        Self::ImagePullFailed,
-        Self::ConfigMissing,
-        Self::ContainerCannotStart,
-        Self::OOMKilled,
-        Self::CrashLooping,
-        Self::InitContainerFailing,
-        Self::VolumeNotMounted,
-        Self::Unschedulable,
-        Self::NotReady,
-        Self::Starting,
-    ];
+/// Messages of other programs are cut to so many characters: an event's note has 1,024 bytes, and a status keeps them.
+const MESSAGE_MAX: usize = 400;
+/// The number of a Deployment's revision, on its ReplicaSets.
+const REVISION: &str = "deployment.kubernetes.io/revision";
 
-    /// The reason in conditions and metrics; never changing.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::QuotaExceeded => "QuotaExceeded",
-            Self::PodSecurityViolation => "PodSecurityViolation",
-            Self::PodsForbidden => "PodsForbidden",
-            Self::ImagePullFailed => "ImagePullFailed",
-            Self::ConfigMissing => "ConfigMissing",
-            Self::ContainerCannotStart => "ContainerCannotStart",
-            Self::OOMKilled => "OOMKilled",
-            Self::CrashLooping => "CrashLooping",
-            Self::InitContainerFailing => "InitContainerFailing",
-            Self::VolumeNotMounted => "VolumeNotMounted",
-            Self::Unschedulable => "Unschedulable",
-            Self::NotReady => "NotReady",
-            Self::Starting => "Starting",
-        }
-    }
-
-    /// The trouble that a condition of an earlier status names.
-    #[must_use]
-    pub fn of_reason(reason: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|trouble| trouble.as_str() == reason)
-    }
+/// The objects of one look.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// The kind of the workload.
+    pub kind: Kind,
+    /// Its name.
+    pub name: &'a str,
+    /// The count that it asks for.
+    pub asked: u32,
+    /// The ReplicaSets of a Deployment, or the ReplicaSet itself.
+    pub sets: &'a [ReplicaSet],
+    /// Its pods, or one page of them.
+    pub pods: &'a [Pod],
+    /// Whether there are more pods than these.
+    pub is_partial: bool,
+    /// The time of the look.
+    pub now: Timestamp,
 }
 
 /// The findings of one look at the pods of a workload.
@@ -87,10 +48,154 @@ pub struct Report {
     pub affected: u32,
     /// The first of them by name; `None` where they do not exist.
     pub pod: Option<String>,
-    /// The kubelet's, the scheduler's or the controller's own words, as far as they do not change from look to look.
+    /// The kubelet's, the scheduler's or the controller's own words, in one line.
     pub message: String,
     /// Whether a pod of the newest revision was ready.
     pub newest_ready: bool,
-    /// Since when the pod exists that has been starting for longest.
-    pub starting_since: Option<Timestamp>,
+    /// How long ago the oldest pod was made that is starting.
+    pub starting_for: Option<Duration>,
+    /// Whether there were more pods than those that were listed.
+    pub is_partial: bool,
+}
+
+/// Pods with one reason.
+struct Group {
+    affected: u32,
+    pod: Option<String>,
+    message: String,
+}
+
+/// The reason that most of the pods have that are not ready; of several with as many, the most severe.
+#[must_use]
+pub fn diagnose(seen: &Seen<'_>) -> Report {
+    let mut pods: Vec<&Pod> = seen.pods.iter().collect();
+    pods.sort_by_key(|pod| pod.name_any());
+    let mut groups = BTreeMap::new();
+    for set in seen.sets {
+        if let Some((missing, finding)) = refused(set) {
+            add(&mut groups, missing, None, finding);
+        }
+    }
+    let mut starting_since = None;
+    for pod in pods.iter().filter(|pod| is_active(pod)) {
+        let Some(finding) = pod::finding(pod, seen.now) else {
+            continue;
+        };
+        if finding.trouble == Trouble::Starting {
+            let created = pod.creation_timestamp().map(|created| created.0);
+            starting_since = created.into_iter().chain(starting_since).min();
+        }
+        add(&mut groups, 1, Some(pod.name_any()), finding);
+    }
+    let starting = groups.remove(&Trouble::Starting);
+    // Of as many the later wins, and the most severe comes first: so from the end.
+    let commonest = groups.into_iter().rev().max_by_key(|(_, group)| group.affected);
+    let (trouble, group) =
+        commonest.unwrap_or_else(|| (Trouble::Starting, unexplained(seen, &pods, starting)));
+    Report {
+        trouble,
+        affected: group.affected,
+        pod: group.pod,
+        message: in_one_line(&group.message),
+        newest_ready: is_newest_ready(seen),
+        starting_for: starting_since.and_then(|since| seen.now.duration_since(since).try_into().ok()),
+        is_partial: seen.is_partial,
+    }
+}
+
+fn add(groups: &mut BTreeMap<Trouble, Group>, count: u32, pod: Option<String>, finding: Finding) {
+    let group = groups.entry(finding.trouble).or_insert_with(|| Group {
+        affected: 0,
+        pod,
+        message: finding.message,
+    });
+    group.affected = group.affected.saturating_add(count);
+}
+
+/// The pods that the API server does not let a ReplicaSet make, and why. A Deployment that is paused does not show this.
+fn refused(set: &ReplicaSet) -> Option<(u32, Finding)> {
+    let missing = set.spec.replicas.unwrap_or(1).saturating_sub(set.status.replicas);
+    let missing = u32::try_from(missing).ok().filter(|missing| *missing > 0)?;
+    let failure = set.status.conditions.iter();
+    let failure = failure
+        .filter(|condition| condition.kind == "ReplicaFailure" && condition.status == "True")
+        .find_map(|condition| condition.message.as_deref())?;
+    let message = without_pod_name(failure);
+    let trouble = if message.contains("exceeded quota") {
+        Trouble::QuotaExceeded
+    } else if message.contains("violates PodSecurity") {
+        Trouble::PodSecurityViolation
+    } else {
+        Trouble::PodsForbidden
+    };
+    Some((missing, Finding::new(trouble, message)))
+}
+
+/// The name of the pod that was refused is another with each try of the controller.
+fn without_pod_name(message: &str) -> &str {
+    const FORBIDDEN: &str = "\" is forbidden: ";
+    let rest = message
+        .strip_prefix("pods \"")
+        .and_then(|rest| rest.split_once(FORBIDDEN));
+    rest.map_or(message, |(_, why)| why)
+}
+
+/// The pods that are not ready without a reason so far.
+fn unexplained(seen: &Seen<'_>, pods: &[&Pod], starting: Option<Group>) -> Group {
+    let failed = pods.iter().find_map(|pod| {
+        let message = pod::failure(pod)?;
+        Some((pod.name_any(), message))
+    });
+    if let Some((pod, message)) = failed {
+        let affected = starting.map_or(1, |starting| starting.affected);
+        return Group {
+            affected,
+            pod: Some(pod),
+            message,
+        };
+    }
+    if let Some(starting) = starting {
+        return starting;
+    }
+    let listed = pods.iter().filter(|pod| is_active(pod)).count();
+    let missing = seen
+        .asked
+        .saturating_sub(u32::try_from(listed).unwrap_or(u32::MAX));
+    let message = match seen.kind {
+        _ if seen.is_partial => {
+            format!("none of the {listed} pods that were listed says why; the next look lists others")
+        }
+        _ if missing == 0 => "their state has just changed".to_owned(),
+        Kind::StatefulSet => format!(
+            "{missing} do not exist; `kubectl describe statefulset {}` has the events that say why",
+            seen.name
+        ),
+        Kind::Deployment | Kind::ReplicaSet => format!("{missing} have not been created yet"),
+    };
+    Group {
+        affected: missing,
+        pod: None,
+        message,
+    }
+}
+
+fn is_newest_ready(seen: &Seen<'_>) -> bool {
+    if seen.kind != Kind::Deployment {
+        return seen.pods.iter().any(is_ready);
+    }
+    let revision = |set: &&ReplicaSet| {
+        let revision = set.annotations().get(REVISION);
+        revision.and_then(|revision| revision.parse::<u64>().ok())
+    };
+    let newest = seen.sets.iter().max_by_key(revision);
+    newest.is_some_and(|newest| newest.status.ready_replicas > 0)
+}
+
+fn in_one_line(message: &str) -> String {
+    let words: Vec<_> = message.split_whitespace().collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(MESSAGE_MAX) {
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
+        None => line,
+    }
 }

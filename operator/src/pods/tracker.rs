@@ -1,33 +1,346 @@
 //! When to look at the pods of a workload, and what the last look found. Pure.
 
-use super::{Report, Trouble};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot::{self, error::TryRecvError};
+
+use super::{LookPacer, Report, Trouble, pacer::Slot};
+
+/// Fewer pods have been ready than asked for, for so long: worth a look.
+const FIRST_LOOK_AFTER: Duration = Duration::from_secs(15);
+/// The longest interval between two looks; it doubles from [`FIRST_LOOK_AFTER`].
+const LAST_INTERVAL: Duration = Duration::from_secs(300);
+/// Looks at a pool that has just become unready; later ones are those of a known trouble.
+const NEW_LOOKS: u32 = 2;
+/// Pods that have been starting for longer are not ready, whatever the cause.
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// A container that ends again and again is ready for a moment in between: a trouble ends when this has passed without it.
+const CURED_AFTER: Duration = Duration::from_secs(10);
+/// How often the result of a look is asked for while it is under way.
+pub(super) const RESULT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The counts that the watch on a workload shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PodCounts {
+    /// The count that the workload asks for.
+    pub asked: u32,
+    /// Its pods that are ready.
+    pub ready: u32,
+}
+
+impl PodCounts {
+    fn all_ready(self) -> bool {
+        self.ready >= self.asked
+    }
+}
+
+/// The statement of an earlier status, made before this operator was started or began to lead.
+#[derive(Clone, Copy, Debug)]
+pub struct Earlier {
+    /// The reason, where the pods were not ready.
+    pub trouble: Option<Trouble>,
+    /// For how long it has been made.
+    pub lasted: Duration,
+}
+
+/// Whether the pods of a workload are ready, as a status reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness<'a> {
+    /// All that are asked for, none included.
+    AllReady,
+    /// Some are not, and nothing is wrong yet. The report of the last look, if there was one.
+    Starting(Option<&'a Report>),
+    /// Some are not.
+    Failing {
+        /// The reason.
+        trouble: Trouble,
+        /// The last look, if there was one.
+        report: Option<&'a Report>,
+        /// For how long, at that look.
+        lasted: Duration,
+        /// Whether none is ready, or has been for a moment only.
+        none_ready: bool,
+    },
+    /// The last status holds: nothing was looked at since a restart, or all are ready for a moment.
+    AsBefore {
+        /// Whether none is ready, or has been for a moment only.
+        none_ready: bool,
+    },
+}
+
+/// The next thing to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Look at the pods now.
+    Look,
+    /// Something is due after this.
+    Wait(Duration),
+    /// Nothing, until the watch shows a change.
+    Rest,
+}
 
 /// The pods of one pool that are not ready. Without an allocation while all are.
 #[derive(Debug, Default)]
 pub struct PodsTracker(Option<Box<Episode>>);
 
-/// A time in which fewer pods were ready than the workload asked for.
+/// A time in which fewer pods are ready than the workload asks for.
 #[derive(Debug)]
 struct Episode {
-    report: Option<Report>,
-    /// The reason that the status gave before the operator was started again, until the first look.
-    inherited: Option<Trouble>,
+    /// The generation of the pool's spec that it is about.
+    generation: Option<i64>,
+    since: Instant,
+    /// Since when all are ready: it may be over.
+    all_ready_since: Option<Instant>,
+    none_ready: bool,
+    /// Since when some are ready, while `none_ready` still holds.
+    some_ready_since: Option<Instant>,
+    /// The last look, and how long the episode had lasted.
+    report: Option<(Report, Duration)>,
+    /// The reason of an earlier status, until the first look.
+    earlier: Option<Trouble>,
+    looks: u32,
+    next_look: Instant,
+    slot: Option<Slot>,
+    /// The look that is under way.
+    under_way: Option<oneshot::Receiver<Looked>>,
+    /// Where the next look goes on, if the last one saw a part of the pods and found nothing.
+    next_page: Option<String>,
 }
 
+/// The result of a look; `None` where it failed.
+pub(super) type Looked = Option<(Report, Option<String>)>;
+
 impl PodsTracker {
+    /// Takes in what the watch shows. `earlier` is asked only where the pods have just become unready.
+    pub fn observe(
+        &mut self,
+        counts: PodCounts,
+        generation: Option<i64>,
+        now: Instant,
+        earlier: impl FnOnce() -> Option<Earlier>,
+    ) {
+        if counts.asked == 0 {
+            self.0 = None;
+            return;
+        }
+        match &mut self.0 {
+            Some(episode) if episode.generation == generation => {
+                episode.observe(counts, now);
+                if episode.is_over(now) {
+                    self.0 = None;
+                }
+            }
+            _ if counts.all_ready() => self.0 = None,
+            known => {
+                // An edit may have removed the cause.
+                let earlier = if known.is_none() { earlier() } else { None };
+                *known = Some(Box::new(Episode::new(counts, generation, now, earlier)));
+            }
+        }
+    }
+
+    /// Forgets everything: nothing is known of this target's pods.
+    pub fn reset(&mut self) {
+        self.0 = None;
+    }
+
     /// Why the pods are not ready: what the last look found, or what the status said before a restart. `None` once all are, before
     /// the first look, and after a change of the pool's spec until the next look.
     #[must_use]
     pub fn trouble(&self) -> Option<Trouble> {
         let episode = self.0.as_deref()?;
-        let found = episode.report.as_ref().map(|report| report.trouble);
-        found.or(episode.inherited)
+        let found = episode.report.as_ref().map(|(report, _)| report.trouble);
+        found.or(episode.earlier)
     }
 
     /// Whether a pod of the newest revision was ready at the last look; `None` without a look.
     #[must_use]
     pub fn newest_ready(&self) -> Option<bool> {
-        let report = self.0.as_deref()?.report.as_ref()?;
+        let (report, _) = self.0.as_deref()?.report.as_ref()?;
         Some(report.newest_ready)
+    }
+
+    /// Whether the pods are ready.
+    #[must_use]
+    pub fn readiness(&self, now: Instant) -> Readiness<'_> {
+        self.0
+            .as_deref()
+            .map_or(Readiness::AllReady, |episode| episode.readiness(now))
+    }
+
+    /// The next thing to do. Answers [`Step::Look`] once for each look.
+    pub(super) fn step(&mut self, pacer: &LookPacer, now: Instant) -> Step {
+        let Some(episode) = &mut self.0 else {
+            return Step::Rest;
+        };
+        episode.receive(now);
+        let Some(look) = episode.until_look(pacer, now) else {
+            return Step::Look;
+        };
+        let others = episode.changes_at(now).into_iter().flatten();
+        let others = others.map(|at| at.saturating_duration_since(now));
+        let wait = others.chain(look).min();
+        wait.map_or(Step::Rest, Step::Wait)
+    }
+
+    /// The page of pods that the next look lists: a workload may have more than one look lists.
+    pub(super) fn next_page(&self) -> Option<String> {
+        self.0.as_deref()?.next_page.clone()
+    }
+
+    /// A look was begun, whose result comes by this channel.
+    pub(super) fn begun(&mut self, result: oneshot::Receiver<Looked>) {
+        if let Some(episode) = &mut self.0 {
+            episode.under_way = Some(result);
+        }
+    }
+}
+
+impl Episode {
+    fn new(counts: PodCounts, generation: Option<i64>, now: Instant, earlier: Option<Earlier>) -> Self {
+        let lasted = earlier.map_or(Duration::ZERO, |earlier| earlier.lasted);
+        let trouble = earlier.and_then(|earlier| earlier.trouble);
+        Self {
+            generation,
+            since: now.checked_sub(lasted).unwrap_or(now),
+            all_ready_since: None,
+            none_ready: counts.ready == 0,
+            some_ready_since: None,
+            report: None,
+            earlier: trouble,
+            looks: trouble.map_or(0, |_| NEW_LOOKS),
+            next_look: now + FIRST_LOOK_AFTER.saturating_sub(lasted),
+            slot: None,
+            under_way: None,
+            next_page: None,
+        }
+    }
+
+    fn trouble(&self) -> Option<Trouble> {
+        let found = self.report.as_ref().map(|(report, _)| report.trouble);
+        found
+            .or(self.earlier)
+            .filter(|trouble| *trouble != Trouble::Starting)
+    }
+
+    fn observe(&mut self, counts: PodCounts, now: Instant) {
+        if counts.all_ready() {
+            self.all_ready_since.get_or_insert(now);
+            self.slot = None;
+        } else {
+            self.all_ready_since = None;
+        }
+        if counts.ready == 0 {
+            self.none_ready = true;
+            self.some_ready_since = None;
+        } else if self.none_ready {
+            let since = *self.some_ready_since.get_or_insert(now);
+            self.none_ready = self.trouble().is_some() && now < since + CURED_AFTER;
+        }
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.all_ready_since
+            .is_some_and(|since| self.trouble().is_none() || now >= since + CURED_AFTER)
+    }
+
+    fn readiness(&self, now: Instant) -> Readiness<'_> {
+        let none_ready = self.none_ready;
+        if self.all_ready_since.is_some() || (self.report.is_none() && self.earlier.is_some()) {
+            return Readiness::AsBefore { none_ready };
+        }
+        let report = self.report.as_ref().map(|(report, _)| report);
+        let lasted = self.report.as_ref().map_or(Duration::ZERO, |(_, lasted)| *lasted);
+        match self.trouble() {
+            Some(trouble) => Readiness::Failing {
+                trouble,
+                report,
+                lasted,
+                none_ready,
+            },
+            None if now >= self.late_at() => Readiness::Failing {
+                trouble: Trouble::Starting,
+                report,
+                lasted: lasted.max(START_LIMIT),
+                none_ready,
+            },
+            None => Readiness::Starting(report),
+        }
+    }
+
+    /// The time from which pods that are starting count as not ready. In a pool that keeps growing some pod always starts.
+    fn late_at(&self) -> Instant {
+        let report = self.report.as_ref();
+        let oldest = report.and_then(|(report, lasted)| {
+            let seen_at = self.since.checked_add(*lasted)?;
+            seen_at.checked_sub(report.starting_for?)
+        });
+        oldest.unwrap_or(self.since) + START_LIMIT
+    }
+
+    /// The times at which the readiness may change though the watch shows nothing.
+    fn changes_at(&self, now: Instant) -> [Option<Instant>; 3] {
+        let late_at = self.late_at();
+        let is_starting = self.trouble().is_none() && now < late_at;
+        [
+            self.all_ready_since.map(|since| since + CURED_AFTER),
+            self.some_ready_since
+                .filter(|_| self.none_ready)
+                .map(|since| since + CURED_AFTER),
+            is_starting.then_some(late_at),
+        ]
+    }
+
+    /// How long until something is to be done for a look; the inner `None`: nothing, while all are ready. The outer `None`: look now.
+    fn until_look(&mut self, pacer: &LookPacer, now: Instant) -> Option<Option<Duration>> {
+        if self.all_ready_since.is_some() {
+            return Some(None);
+        }
+        if self.under_way.is_some() {
+            return Some(Some(RESULT_INTERVAL));
+        }
+        if now < self.next_look {
+            return Some(Some(self.next_look - now));
+        }
+        let slot = self.slot.take().unwrap_or_else(|| {
+            if self.looks < NEW_LOOKS {
+                pacer.reserve_new(now)
+            } else {
+                pacer.reserve_known(now)
+            }
+        });
+        if now < slot.at() {
+            let wait = slot.at() - now;
+            self.slot = Some(slot);
+            return Some(Some(wait));
+        }
+        slot.use_up();
+        let interval = FIRST_LOOK_AFTER.saturating_mul(2_u32.saturating_pow(self.looks));
+        self.next_look = now + interval.min(LAST_INTERVAL);
+        self.looks = self.looks.saturating_add(1);
+        None
+    }
+
+    fn receive(&mut self, now: Instant) {
+        let Some(result) = &mut self.under_way else {
+            return;
+        };
+        let looked = match result.try_recv() {
+            Ok(looked) => looked,
+            Err(TryRecvError::Empty) => return,
+            // It panicked.
+            Err(TryRecvError::Closed) => None,
+        };
+        self.under_way = None;
+        self.next_page = None;
+        let Some((report, next_page)) = looked else {
+            return;
+        };
+        let is_starting = report.trouble == Trouble::Starting;
+        self.next_page = next_page.filter(|_| is_starting);
+        // A trouble of pods that were not listed this time may still be there.
+        if !(is_starting && report.is_partial && self.trouble().is_some()) {
+            self.report = Some((report, now.saturating_duration_since(self.since)));
+        }
     }
 }

@@ -7,7 +7,7 @@ use k8s_openapi::{
 };
 use scaling::{Decision, Reason};
 
-use super::Findings;
+use super::{Findings, pods};
 use crate::{
     deployment::{GRACE_MAX, grace_seconds, labels_not_taken},
     explanation::{because, disabled, disabled_in_words},
@@ -22,12 +22,14 @@ pub(super) fn all(
     last: &WorkerPoolStatus,
     now: Timestamp,
 ) -> Vec<Condition> {
+    let pods_ready = pods::pods_ready(pool, findings, last);
     [
-        ready(pool, findings),
+        ready(pool, findings, &pods_ready),
         accepted(pool, findings),
         queue_readable(pool, findings),
         scaling_active(pool, findings),
-        available(pool, findings),
+        pods_ready,
+        pods::available(findings),
         data_safe(pool, findings, last),
     ]
     .into_iter()
@@ -36,15 +38,20 @@ pub(super) fn all(
 }
 
 /// A condition, without its times.
-struct Verdict {
+pub(super) struct Verdict {
     kind: &'static str,
-    status: &'static str,
+    pub(super) status: &'static str,
     reason: String,
     message: String,
 }
 
 impl Verdict {
-    fn new(kind: &'static str, status: &'static str, reason: &str, message: impl Into<String>) -> Self {
+    pub(super) fn new(
+        kind: &'static str,
+        status: &'static str,
+        reason: &str,
+        message: impl Into<String>,
+    ) -> Self {
         Self {
             kind,
             status,
@@ -81,7 +88,7 @@ pub(super) fn not_ready(
     Verdict::new(kinds::READY, "False", reason, message).into_condition(pool, last, now)
 }
 
-fn ready(pool: &WorkerPool, findings: &Findings<'_>) -> Verdict {
+fn ready(pool: &WorkerPool, findings: &Findings<'_>, pods_ready: &Verdict) -> Verdict {
     let verdict = |status, reason: &str, message: String| Verdict::new(kinds::READY, status, reason, message);
     if let Some(refusal) = findings.refusal {
         return verdict("False", refusal.reason(), refusal.to_string());
@@ -103,7 +110,16 @@ fn ready(pool: &WorkerPool, findings: &Findings<'_>) -> Verdict {
             "the queue has not been read yet".to_owned(),
         );
     }
-    verdict("True", "Applied", "the last decision is applied".to_owned())
+    if pods_ready.status == "False" && pods::none_ready(findings) {
+        return verdict("False", &pods_ready.reason, pods_ready.message.clone());
+    }
+    let applied = "the last decision is applied".to_owned();
+    // Of what is unknown there is nothing to say.
+    let message = match pods_ready.status {
+        "False" => format!("{applied}; {}", pods_ready.message),
+        _ => applied,
+    };
+    verdict("True", "OK", message)
 }
 
 fn accepted(pool: &WorkerPool, findings: &Findings<'_>) -> Verdict {
@@ -219,7 +235,7 @@ fn data_safe(pool: &WorkerPool, findings: &Findings<'_>, last: &WorkerPoolStatus
 
 /// What the last status says of the spec as it is: it holds until more is known. An operator that starts again has nothing to
 /// take back.
-fn said_of(pool: &WorkerPool, kind: &'static str, last: &WorkerPoolStatus) -> Option<Verdict> {
+pub(super) fn said_of(pool: &WorkerPool, kind: &'static str, last: &WorkerPoolStatus) -> Option<Verdict> {
     let last = last.conditions.iter().find(|condition| condition.type_ == kind)?;
     (last.observed_generation == pool.metadata.generation).then(|| {
         let status = match last.status.as_str() {
@@ -277,31 +293,5 @@ fn active(decision: &Decision) -> &'static str {
         (_, Reason::NotReadYet) => "Unknown",
         (scaling::Mode::Queue, reason) if reason != Reason::QueueUnreadable => "True",
         _ => "False",
-    }
-}
-
-fn available(pool: &WorkerPool, findings: &Findings<'_>) -> Verdict {
-    let least = match (pool.spec.replicas, findings.decision) {
-        (Some(pin), _) => pin,
-        (None, Some((_, bounds))) => i32::try_from(bounds.min_replicas).unwrap_or(i32::MAX),
-        (None, None) => pool.spec.scaling.min_replicas,
-    };
-    let ready = findings
-        .deployment
-        .map_or(0, |deployment| deployment.status.ready_replicas);
-    if ready >= least {
-        Verdict::new(
-            kinds::AVAILABLE,
-            "True",
-            "EnoughReady",
-            format!("at least {least} are ready"),
-        )
-    } else {
-        Verdict::new(
-            kinds::AVAILABLE,
-            "False",
-            "TooFewReady",
-            format!("fewer than {least} are ready"),
-        )
     }
 }

@@ -1,9 +1,11 @@
 //! What the operator says about a pool. Pure: from what was seen and decided to the whole status.
 //!
 //! - `conditions`: what holds and what does not.
+//! - `pods`: whether its pods are ready.
 //! - `queues`: how deep the queues are.
 
 mod conditions;
+mod pods;
 mod queues;
 #[cfg(test)]
 mod tests;
@@ -15,10 +17,11 @@ use crds::{
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use scaling::Decision;
 
-pub(crate) use self::conditions::error_reason;
+use self::pods::PodNumbers;
+pub(crate) use self::{conditions::error_reason, pods::not_ready as pods_not_ready};
 use crate::{
-    bounds::InForce, error::Error, explanation::decision_status, queues::View, refusal::Refusal,
-    scale_down::HeldBack, targets::Workload,
+    bounds::InForce, error::Error, explanation::decision_status, pods::Readiness, queues::View,
+    refusal::Refusal, scale_down::HeldBack, targets::Workload,
 };
 
 /// What was seen and done in one go.
@@ -32,6 +35,8 @@ pub struct Findings<'a> {
     pub view: Option<&'a View>,
     /// What is scaled, if it is there.
     pub deployment: Option<&'a Workload>,
+    /// Whether its pods are ready; `None` if it is known by its `/scale` alone.
+    pub readiness: Option<Readiness<'a>>,
     /// What was decided, and within which bounds, unless the pool is not served.
     pub decision: Option<(&'a Decision, &'a InForce)>,
     /// The name of the queue that the decision was made from, where it was one of several.
@@ -55,19 +60,18 @@ pub fn build_status(
     let deployment = findings.deployment;
     let counts = |count: fn(&Workload) -> i32| deployment.map(count).or(Some(0));
     let decision = findings.decision.map(|(decision, _)| decision);
+    let pods = PodNumbers::of(findings);
     WorkerPoolStatus {
         observed_generation: pool.metadata.generation,
-        mode: decision.map(|decision| mode(decision.mode)).or(last.mode),
+        mode: decision.map(|decision| mode(decision.mode)),
         replicas: counts(|deployment| deployment.status.replicas),
         ready_replicas: counts(|deployment| deployment.status.ready_replicas),
-        desired_replicas: decision
-            .map(|decision| i32::try_from(decision.desired).unwrap_or(i32::MAX))
-            .or(last.desired_replicas),
+        desired_replicas: decision.map(|decision| i32::try_from(decision.desired).unwrap_or(i32::MAX)),
         decision: findings.decision.map(|(decision, bounds)| {
             let (by, told) = (findings.decided_by, last.decision.as_ref());
             decision_status(&pool.spec.scaling, decision, bounds, by, findings.next_look, told)
         }),
-        pods: None,
+        pods: Some(format!("{}/{}", pods.ready, pods.desired)),
         queue_names: Some(queues::names(&pool.spec.queues)),
         proven_template: last.proven_template.clone(),
         deployment_generation: last.deployment_generation,

@@ -3,6 +3,7 @@ use scaling::Reason;
 use serde_json::json;
 
 use super::*;
+use crate::pods::{Report, Trouble};
 
 fn pool() -> WorkerPool {
     serde_json::from_value(json!({
@@ -47,22 +48,37 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
+/// A Deployment that asks for four pods, of which so many are ready.
+fn deployment(ready: u32) -> Workload {
+    serde_json::from_value(json!({
+        "metadata": {"name": "hw7"},
+        "spec": {"replicas": 4, "strategy": {"rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}}},
+        "status": {"replicas": 4, "readyReplicas": ready},
+    }))
+    .unwrap()
+}
+
 #[test]
 fn queue_that_is_followed_makes_all_conditions_true() {
-    let (view, decision) = (view(7), decision(2, scaling::Mode::Queue, Reason::JobsPerReplica));
+    let (view, decision) = (view(7), decision(4, scaling::Mode::Queue, Reason::JobsPerReplica));
+    let deployment = deployment(4);
     let findings = Findings {
         view: Some(&view),
+        deployment: Some(&deployment),
+        readiness: Some(Readiness::AllReady),
         decision: Some((&decision, &InForce::default())),
         ..Findings::default()
     };
     let status = build_status(&pool(), &findings, &WorkerPoolStatus::default(), at(1));
-    assert_eq!(condition(&status, "Ready"), ("True", "Applied"));
+    assert_eq!(condition(&status, "Ready"), ("True", "OK"));
     assert_eq!(condition(&status, "Accepted"), ("True", "Accepted"));
     assert_eq!(condition(&status, "QueueReadable"), ("True", "Tracked"));
     assert_eq!(condition(&status, "ScalingActive"), ("True", "JobsPerReplica"));
+    assert_eq!(condition(&status, "PodsReady"), ("True", "AllReady"));
     assert_eq!(condition(&status, "Available"), ("True", "EnoughReady"));
     assert_eq!(status.observed_generation, Some(4));
-    assert_eq!(status.desired_replicas, Some(2));
+    assert_eq!(status.desired_replicas, Some(4));
+    assert_eq!(status.pods.as_deref(), Some("4/4"));
     assert_eq!(status.queue.as_ref().unwrap().waiting, 7);
 }
 
@@ -111,7 +127,7 @@ fn pinned_pool_is_ready_though_its_queue_cannot_be_read() {
         ..Findings::default()
     };
     let status = build_status(&pool(), &findings, &WorkerPoolStatus::default(), at(1));
-    assert_eq!(condition(&status, "Ready"), ("True", "Applied"));
+    assert_eq!(condition(&status, "Ready"), ("True", "OK"));
     assert_eq!(condition(&status, "QueueReadable"), ("False", "Loading"));
     assert_eq!(condition(&status, "ScalingActive"), ("False", "Pinned"));
     assert_eq!(status.mode, Some(Mode::Pinned));
@@ -175,7 +191,7 @@ fn data_at_risk_is_told_in_plain_words_and_leaves_the_pool_ready() {
     let policy = "allkeys-lru".to_owned();
     let at_risk = build(Some(Ok(vec![queue::Risk::Evicts { policy }])));
     assert_eq!(condition(&at_risk, "DataSafe"), ("False", "AtRisk"));
-    assert_eq!(condition(&at_risk, "Ready"), ("True", "Applied"));
+    assert_eq!(condition(&at_risk, "Ready"), ("True", "OK"));
     let found = at_risk
         .conditions
         .iter()
@@ -207,4 +223,148 @@ fn depth_alone_is_told_from_other_changes() {
         ..deeper
     };
     assert!(!differs_in_depth_only(&first, &more));
+}
+
+fn message(status: &WorkerPoolStatus, kind: &str) -> String {
+    let mut conditions = status.conditions.iter();
+    let found = conditions.find(|condition| condition.type_ == kind);
+    found.unwrap().message.clone()
+}
+
+fn image_report() -> Report {
+    Report {
+        trouble: Trouble::ImagePullFailed,
+        affected: 4,
+        pod: Some("hw7-a".to_owned()),
+        message: "does-not-exist:1: not found".to_owned(),
+        newest_ready: false,
+        starting_for: None,
+        is_partial: false,
+    }
+}
+
+/// The status of a pool that asks for four pods, of which so many are ready.
+fn with_pods(ready: u32, readiness: Readiness<'_>, last: &WorkerPoolStatus) -> WorkerPoolStatus {
+    let (view, decision) = (view(7), decision(4, scaling::Mode::Queue, Reason::JobsPerReplica));
+    let deployment = deployment(ready);
+    let findings = Findings {
+        view: Some(&view),
+        deployment: Some(&deployment),
+        readiness: Some(readiness),
+        decision: Some((&decision, &InForce::default())),
+        ..Findings::default()
+    };
+    build_status(&pool(), &findings, last, at(1))
+}
+
+fn failing(report: &Report, none_ready: bool) -> Readiness<'_> {
+    Readiness::Failing {
+        trouble: report.trouble,
+        report: Some(report),
+        lasted: std::time::Duration::from_secs(120),
+        none_ready,
+    }
+}
+
+#[test]
+fn pool_without_ready_pod_is_not_ready_for_the_reason_of_its_pods() {
+    let report = image_report();
+    let status = with_pods(0, failing(&report, true), &WorkerPoolStatus::default());
+    assert_eq!(condition(&status, "PodsReady"), ("False", "ImagePullFailed"));
+    assert_eq!(condition(&status, "Ready"), ("False", "ImagePullFailed"));
+    let said = "0 of 4 pods are ready for 2m: ImagePullFailed: does-not-exist:1: not found, pod hw7-a";
+    assert_eq!(message(&status, "PodsReady"), said);
+    assert_eq!(message(&status, "Ready"), said);
+    assert_eq!(status.pods.as_deref(), Some("0/4"));
+}
+
+#[test]
+fn pool_with_some_ready_pods_stays_ready_and_counts_them() {
+    let report = image_report();
+    let status = with_pods(3, failing(&report, false), &WorkerPoolStatus::default());
+    assert_eq!(condition(&status, "PodsReady"), ("False", "ImagePullFailed"));
+    assert_eq!(condition(&status, "Ready"), ("True", "OK"));
+    assert_eq!(
+        message(&status, "Ready"),
+        "the last decision is applied; 3 of 4 pods are ready for 2m: ImagePullFailed: does-not-exist:1: not found, pod hw7-a"
+    );
+}
+
+#[test]
+fn pods_that_start_leave_the_pool_ready() {
+    let status = with_pods(1, Readiness::Starting(None), &WorkerPoolStatus::default());
+    assert_eq!(condition(&status, "PodsReady"), ("Unknown", "Starting"));
+    assert_eq!(
+        message(&status, "PodsReady"),
+        "1 of 4 pods are ready, the others are starting"
+    );
+    assert_eq!(condition(&status, "Ready"), ("True", "OK"));
+    assert_eq!(message(&status, "Ready"), "the last decision is applied");
+}
+
+#[test]
+fn pods_not_ready_stays_as_it_was_while_nothing_new_is_known() {
+    let report = image_report();
+    let last = with_pods(0, failing(&report, true), &WorkerPoolStatus::default());
+    let same = with_pods(0, Readiness::AsBefore { none_ready: true }, &last);
+    assert_eq!(same, last);
+    // All are ready for a moment.
+    let moment = with_pods(4, Readiness::AsBefore { none_ready: true }, &last);
+    assert_eq!(moment.conditions[0], last.conditions[0], "Ready");
+    assert_eq!(condition(&moment, "PodsReady"), ("False", "ImagePullFailed"));
+}
+
+#[test]
+fn available_compares_with_what_is_desired_less_max_unavailable() {
+    let available = |ready| {
+        let status = with_pods(ready, Readiness::AllReady, &WorkerPoolStatus::default());
+        (
+            condition(&status, "Available").0.to_owned(),
+            message(&status, "Available"),
+        )
+    };
+    let (status, said) = available(2);
+    assert_eq!(
+        (status.as_str(), said.as_str()),
+        ("False", "2 of 4 desired pods are ready; at least 3 must be")
+    );
+    assert_eq!(available(3).0, "True");
+}
+
+#[test]
+fn target_known_by_its_scale_alone_says_that_readiness_is_unknown() {
+    let (view, decision) = (view(7), decision(4, scaling::Mode::Queue, Reason::JobsPerReplica));
+    let deployment = deployment(4);
+    let findings = Findings {
+        view: Some(&view),
+        deployment: Some(&deployment),
+        decision: Some((&decision, &InForce::default())),
+        ..Findings::default()
+    };
+    let status = build_status(&pool(), &findings, &WorkerPoolStatus::default(), at(1));
+    assert_eq!(condition(&status, "PodsReady"), ("Unknown", "ScaleOnly"));
+    assert_eq!(condition(&status, "Ready"), ("True", "OK"));
+}
+
+#[test]
+fn refused_pool_reports_its_pods_and_no_mode_of_the_past() {
+    let last = with_pods(4, Readiness::AllReady, &WorkerPoolStatus::default());
+    assert_eq!(last.mode, Some(Mode::Queue));
+    let (refusal, deployment, report) = (Refusal::NeedsScaleTarget, deployment(2), image_report());
+    let findings = Findings {
+        refusal: Some(&refusal),
+        deployment: Some(&deployment),
+        readiness: Some(failing(&report, false)),
+        ..Findings::default()
+    };
+    let status = build_status(&pool(), &findings, &last, at(2));
+    assert_eq!((status.replicas, status.ready_replicas), (Some(4), Some(2)));
+    assert_eq!(
+        (status.mode, status.desired_replicas, status.decision.as_ref()),
+        (None, None, None)
+    );
+    assert_eq!(status.pods.as_deref(), Some("2/4"));
+    assert_eq!(condition(&status, "Ready"), ("False", "NeedsScaleTarget"));
+    assert_eq!(condition(&status, "PodsReady"), ("False", "ImagePullFailed"));
+    assert_eq!(condition(&status, "Available"), ("False", "TooFewReady"));
 }

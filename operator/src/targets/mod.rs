@@ -134,6 +134,16 @@ pub async fn find(
     Ok(found.map(|workload| (place, workload)))
 }
 
+/// What is known of the pool's workload, whether or not the pool is served: its watch has shown it, and a Deployment of the
+/// pool's name is the pool's own.
+#[must_use]
+pub fn known(pool: &WorkerPool, ctx: &Context) -> Option<Arc<Workload>> {
+    let key = TargetKey::of(pool);
+    let workload = ctx.workloads.get(key.watched_kind()?, &key)?;
+    let may_be_scaled = pool.spec.scale_target_ref.is_some() || is_controlled_by(&workload, pool);
+    may_be_scaled.then_some(workload)
+}
+
 async fn watched(
     pool: &WorkerPool,
     ctx: &Context,

@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 use k8s_openapi::{
     api::autoscaling::v1::Scale,
-    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
+    apimachinery::pkg::{
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+        util::intstr::IntOrString,
+    },
 };
 use kube::{Resource, api::ApiResource, core::DynamicResourceScope};
 use serde::Deserialize;
@@ -99,6 +102,81 @@ pub struct WorkloadSpec {
     /// How a StatefulSet numbers its pods.
     #[serde(default)]
     pub ordinals: Option<Ordinals>,
+    /// How a Deployment replaces its pods.
+    #[serde(default)]
+    pub strategy: Strategy,
+}
+
+/// How a Deployment replaces its pods. The other kinds have no such field, and no pod of theirs may be missing.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Strategy {
+    /// Absent for `Recreate`.
+    pub rolling_update: Option<RollingUpdate>,
+}
+
+/// How many pods a roll-out may do without, or have beyond the count.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct RollingUpdate {
+    /// Pods that may be missing.
+    pub max_unavailable: Share,
+    /// Pods beyond the count.
+    pub max_surge: Share,
+}
+
+/// A number of pods, or a percentage of the count.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(from = "IntOrString")]
+pub enum Share {
+    /// So many.
+    Pods(u32),
+    /// So many of a hundred.
+    Percent(u32),
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self::Percent(25)
+    }
+}
+
+impl From<IntOrString> for Share {
+    fn from(value: IntOrString) -> Self {
+        match value {
+            IntOrString::Int(pods) => Self::Pods(u32::try_from(pods).unwrap_or(0)),
+            IntOrString::String(text) => Self::Percent(text.trim_end_matches('%').parse().unwrap_or(0)),
+        }
+    }
+}
+
+impl Share {
+    /// Hundredths of pods.
+    fn hundredths(self, replicas: u32) -> u64 {
+        match self {
+            Self::Pods(pods) => u64::from(pods) * 100,
+            Self::Percent(percent) => u64::from(percent) * u64::from(replicas),
+        }
+    }
+}
+
+impl Strategy {
+    /// The pods that may be missing of so many, as the Deployment controller reckons: the share that may be missing is rounded down,
+    /// the one beyond the count up, and where both are 0 one may be missing.
+    #[must_use]
+    pub fn max_unavailable(&self, replicas: u32) -> u32 {
+        let Some(rolling) = &self.rolling_update else {
+            return 0;
+        };
+        let unavailable = rolling.max_unavailable.hundredths(replicas) / 100;
+        let has_surge = rolling.max_surge.hundredths(replicas) > 0;
+        let unavailable = if unavailable == 0 && !has_surge {
+            1
+        } else {
+            unavailable
+        };
+        u32::try_from(unavailable).unwrap_or(u32::MAX).min(replicas)
+    }
 }
 
 /// How a StatefulSet numbers its pods.
@@ -223,6 +301,29 @@ mod tests {
         assert_eq!(Kind::of("apps.kruise.io", "StatefulSet"), None);
         assert_eq!(Kind::of("apps", "DaemonSet"), None);
         assert_eq!(Kind::ReplicaSet.resource().plural, "replicasets");
+    }
+
+    #[test]
+    fn deployment_may_miss_as_many_pods_as_its_controller_says() {
+        let may_miss = |strategy: serde_json::Value, replicas| {
+            let workload = json!({"metadata": {}, "spec": {"strategy": strategy}});
+            let workload: Workload = serde_json::from_value(workload).unwrap();
+            workload.spec.strategy.max_unavailable(replicas)
+        };
+        let rolling = |unavailable, surge| json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": unavailable, "maxSurge": surge}});
+        let usual = || rolling(json!("25%"), json!("25%"));
+        assert_eq!([1, 3, 4, 10].map(|count| may_miss(usual(), count)), [0, 0, 1, 2]);
+        assert_eq!(may_miss(json!({"rollingUpdate": {}}), 10), 2, "25 % unless given");
+        assert_eq!(may_miss(rolling(json!(3), json!(0)), 10), 3);
+        assert_eq!(
+            may_miss(rolling(json!(30), json!(0)), 10),
+            10,
+            "not more than there are"
+        );
+        assert_eq!(may_miss(rolling(json!(0), json!(0)), 10), 1);
+        assert_eq!(may_miss(rolling(json!("1%"), json!(0)), 10), 1, "rounded to 0");
+        assert_eq!(may_miss(json!({"type": "Recreate"}), 10), 0);
+        assert_eq!(Strategy::default().max_unavailable(10), 0);
     }
 
     #[test]

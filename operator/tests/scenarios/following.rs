@@ -109,7 +109,7 @@ async fn pin_is_obeyed_at_once_though_redis_cannot_be_reached() {
         "{status}"
     );
     assert!(
-        conditions(&status).contains(&"Ready True Applied".to_owned()),
+        conditions(&status).contains(&"Ready True OK".to_owned()),
         "{status}"
     );
 }

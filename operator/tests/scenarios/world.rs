@@ -21,6 +21,7 @@ use operator::{
     events::Events,
     leader::Leadership,
     metrics::{Metrics, PoolCollector},
+    pods::LookPacer,
     queues::Queues,
     reconcile::reconcile,
     source,
@@ -100,6 +101,7 @@ impl World {
             autoscalers: Autoscalers::default(),
             metrics,
             worker_image: IMAGE.to_owned(),
+            look_pacer: LookPacer::default(),
             memories: Memories::default(),
         });
         ctx.claims().set(&pool);

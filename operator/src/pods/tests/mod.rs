@@ -1,0 +1,2 @@
+mod diagnosing;
+mod tracking;
