@@ -219,8 +219,16 @@ async fn is_served_as_before(ns: &Namespace, stored: &Value) -> Result<()> {
         .all(|jobs| stored.at("/status/queue")[jobs] == 0);
     let said = |pool: &Pool| {
         let condition = |kind: &str| {
-            pool.condition(kind)
-                .map(|condition| (condition.status, condition.reason))
+            pool.condition(kind).map(|condition| {
+                // Release 0.1.0 gave `Ready` the reason `Applied` where it is `OK` now.
+                let is_old_word = kind == "Ready" && condition.reason == "Applied";
+                let reason = if is_old_word {
+                    "OK".to_owned()
+                } else {
+                    condition.reason
+                };
+                (condition.status, reason)
+            })
         };
         let said = ["Accepted", "Ready", "QueueReadable"].map(condition);
         let decided = is_idle.then(|| (condition("ScalingActive"), pool.count("desiredReplicas")));

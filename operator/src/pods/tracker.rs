@@ -119,23 +119,18 @@ impl PodsTracker {
         now: Instant,
         earlier: impl FnOnce() -> Option<Earlier>,
     ) {
-        if counts.asked == 0 {
+        if counts.asked == 0 || (self.0.is_none() && counts.all_ready()) {
             self.0 = None;
             return;
         }
-        match &mut self.0 {
-            Some(episode) if episode.generation == generation => {
-                episode.observe(counts, now);
-                if episode.is_over(now) {
-                    self.0 = None;
-                }
-            }
-            _ if counts.all_ready() => self.0 = None,
-            known => {
-                // An edit may have removed the cause.
-                let earlier = if known.is_none() { earlier() } else { None };
-                *known = Some(Box::new(Episode::new(counts, generation, now, earlier)));
-            }
+        let begin = || Box::new(Episode::new(counts, generation, now, earlier()));
+        let episode = self.0.get_or_insert_with(begin);
+        if episode.generation != generation {
+            episode.edited(generation, now);
+        }
+        episode.observe(counts, now);
+        if episode.is_over(now) {
+            self.0 = None;
         }
     }
 
@@ -144,8 +139,8 @@ impl PodsTracker {
         self.0 = None;
     }
 
-    /// Why the pods are not ready: what the last look found, or what the status said before a restart. `None` once all are, before
-    /// the first look, and after a change of the pool's spec until the next look.
+    /// Why the pods are not ready: what the last look found, or what the status said before a restart. `None` once all are, and before
+    /// the first look. After an edit of the pool it may be that of the pods before the edit, until the look 15 s later.
     #[must_use]
     pub fn trouble(&self) -> Option<Trouble> {
         let episode = self.0.as_deref()?;
@@ -223,6 +218,14 @@ impl Episode {
             .filter(|trouble| *trouble != Trouble::Starting)
     }
 
+    /// An edit may have removed the cause, or have nothing to do with it: the trouble stays until a look that comes soon.
+    fn edited(&mut self, generation: Option<i64>, now: Instant) {
+        self.generation = generation;
+        self.looks = 0;
+        self.slot = None;
+        self.next_look = now + FIRST_LOOK_AFTER;
+    }
+
     fn observe(&mut self, counts: PodCounts, now: Instant) {
         if counts.all_ready() {
             self.all_ready_since.get_or_insert(now);
@@ -231,6 +234,10 @@ impl Episode {
             self.all_ready_since = None;
         }
         if counts.ready == 0 {
+            if !self.none_ready {
+                // Others fail than at the last look, which may be minutes old.
+                self.next_look = self.next_look.min(now + FIRST_LOOK_AFTER);
+            }
             self.none_ready = true;
             self.some_ready_since = None;
         } else if self.none_ready {
@@ -338,9 +345,14 @@ impl Episode {
         };
         let is_starting = report.trouble == Trouble::Starting;
         self.next_page = next_page.filter(|_| is_starting);
-        // A trouble of pods that were not listed this time may still be there.
-        if !(is_starting && report.is_partial && self.trouble().is_some()) {
-            self.report = Some((report, now.saturating_duration_since(self.since)));
+        if is_starting && self.trouble().is_some() {
+            if report.is_partial {
+                // The pods with the trouble may not have been listed this time.
+                return;
+            }
+            // They have a minute again.
+            self.since = now;
         }
+        self.report = Some((report, now.saturating_duration_since(self.since)));
     }
 }

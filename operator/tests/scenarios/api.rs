@@ -118,6 +118,12 @@ impl ApiServer {
         self.0.lock().unwrap().calls.clear();
     }
 
+    /// Forgets the writes of the status so far, and no other call.
+    pub(crate) fn forget_status(&self) {
+        let calls = &mut self.0.lock().unwrap().calls;
+        calls.retain(|call| !call.path.ends_with("/status"));
+    }
+
     /// The body of the only call of this kind.
     pub(crate) fn only(&self, method: &Method, path_end: &str) -> Call {
         let mut calls = self.calls();

@@ -16,4 +16,5 @@ mod restoring;
 mod rotating;
 mod sources;
 mod targets;
+mod unready;
 mod world;

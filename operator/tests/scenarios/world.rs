@@ -44,6 +44,8 @@ pub(crate) struct World {
     pub(crate) redis: RedisServer,
     pub(crate) ctx: Arc<Context>,
     pub(crate) pool: Arc<WorkerPool>,
+    /// Pods that are ready of what is deployed from now on; all, if it is `None`.
+    pub(crate) ready: Option<u32>,
     registry: Registry,
     pools: Writer<WorkerPool>,
     workloads: Writers,
@@ -110,6 +112,7 @@ impl World {
             redis,
             ctx,
             pool: Arc::new(pool),
+            ready: None,
             registry,
             pools,
             workloads,
@@ -119,6 +122,13 @@ impl World {
 
     /// The pool's own Deployment, as it was applied, with this count.
     pub(crate) fn deployed(mut self, replicas: u32) -> Self {
+        self.deploy(replicas);
+        self
+    }
+
+    /// The same, of whose pods so many are ready.
+    pub(crate) fn deployed_with_ready(mut self, replicas: u32, ready: u32) -> Self {
+        self.ready = Some(ready);
         self.deploy(replicas);
         self
     }
@@ -175,7 +185,8 @@ impl World {
     fn show(&mut self, kind: Kind, mut workload: Value, replicas: u32) {
         workload["metadata"]["resourceVersion"] = json!("2000");
         workload["spec"]["replicas"] = json!(replicas);
-        workload["status"] = json!({"replicas": replicas, "readyReplicas": replicas});
+        let ready = self.ready.unwrap_or(replicas);
+        workload["status"] = json!({"replicas": replicas, "readyReplicas": ready});
         let workload: Workload = serde_json::from_value(workload).unwrap();
         self.workloads[kind as usize].apply_watcher_event(&watcher::Event::Apply(workload));
     }

@@ -209,17 +209,41 @@ fn trouble_ends_at_once_when_no_pods_are_asked_for() {
 }
 
 #[test]
-fn edit_of_the_pool_begins_anew() {
+fn edit_of_the_pool_is_followed_by_a_look_that_may_end_the_trouble() {
     let mut pool = Pool::new(Trouble::ImagePullFailed);
     pool.looks_until(100.0);
-    let edited = Some(2);
-    let at = pool.at(101.0);
-    pool.tracker.observe(pool.counts, edited, at, || {
-        panic!("the status is of the last generation")
-    });
-    assert_eq!(pool.tracker.trouble(), None);
-    let step = pool.tracker.step(&pool.pacer, at);
-    assert_eq!(step, Step::Wait(Duration::from_secs(15)));
+    let observe = |pool: &mut Pool, second: f64| {
+        let now = pool.at(second);
+        let counts = pool.counts;
+        pool.tracker.observe(counts, Some(2), now, || {
+            panic!("the status is of the last generation")
+        });
+        pool.tracker.step(&pool.pacer, now)
+    };
+    assert_eq!(observe(&mut pool, 101.0), Step::Wait(Duration::from_secs(15)));
+    assert_eq!(
+        pool.failing(101.0).map(|(trouble, ..)| trouble),
+        Some(Trouble::ImagePullFailed)
+    );
+    assert_eq!(observe(&mut pool, 116.0), Step::Look);
+    let (sender, result) = oneshot::channel();
+    sender.send(Some((report(Trouble::Starting), None))).unwrap();
+    pool.tracker.begun(result);
+    observe(&mut pool, 117.0);
+    // Its pods have a minute to start, as those of a new pool.
+    assert_eq!(pool.failing(176.0), None);
+    assert_eq!(pool.failing(177.0), Some((Trouble::Starting, 60, true)));
+    pool.counts = counts(4);
+    assert_eq!(observe(&mut pool, 178.0), Step::Rest);
+}
+
+#[test]
+fn pool_that_loses_its_last_ready_pod_is_looked_at_soon() {
+    let mut pool = Pool::new(Trouble::Unschedulable);
+    pool.counts = counts(3);
+    assert_eq!(pool.looks_until(500.0), [15, 30, 60, 120, 240, 480]);
+    pool.counts = counts(0);
+    assert_eq!(pool.reconcile(501.0), Step::Wait(Duration::from_secs(15)));
 }
 
 #[test]

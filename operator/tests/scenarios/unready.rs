@@ -1,0 +1,166 @@
+//! Pools whose pods are not ready: which calls that costs, and what is said of it.
+
+use http::Method;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::{
+    api::Call,
+    world::{World, pod, replica_set},
+};
+
+const STATUS: &str = "/hw7/status";
+const SCALE: &str = "/hw7/scale";
+
+/// A pool that asks for two pods, of which so many are ready. The operator was started again 20 s after they were made, which
+/// the status says: a look at them is due.
+async fn two_pods(ready: u32) -> World {
+    let mut world = World::with_pool(json!({"scaling": {"minReplicas": 2}})).deployed_with_ready(2, ready);
+    let since = Timestamp::now() - SignedDuration::from_secs(20);
+    world.edit(|pool| {
+        pool.status = serde_json::from_value(json!({"conditions": [{
+            "type": "PodsReady", "status": "Unknown", "reason": "Starting", "message": "starting",
+            "observedGeneration": 2, "lastTransitionTime": since.to_string(),
+        }]}))
+        .unwrap();
+    });
+    let waiting = json!({"waiting": {"reason": "ErrImagePull", "message": "not found"}});
+    let unready = |name: &str| {
+        let mut pod = pod(name);
+        pod["status"] = json!({
+            "phase": "Pending",
+            "conditions": [{"type": "Ready", "status": "False"}, {"type": "PodScheduled", "status": "True"}],
+            "containerStatuses": [{"name": "worker", "image": "typo:1", "ready": false, "restartCount": 0, "state": waiting}],
+        });
+        pod
+    };
+    world.api.hold(
+        vec![replica_set("set", 2)],
+        vec![unready("hw7-a"), unready("hw7-b")],
+    );
+    world
+}
+
+fn lists(world: &World) -> Vec<Call> {
+    let mut calls = world.api.calls();
+    calls.retain(|call| call.method == Method::GET);
+    calls
+}
+
+fn condition(status: &Value, kind: &str) -> (String, String) {
+    let conditions = status["conditions"].as_array().unwrap();
+    let found = conditions
+        .iter()
+        .find(|condition| condition["type"] == kind)
+        .unwrap();
+    let word = |field: &str| found[field].as_str().unwrap().to_owned();
+    (word("reason"), word("message"))
+}
+
+/// Reconciles until the status says this of the pods; answers it.
+async fn status_with(world: &mut World, reason: &str) -> Value {
+    loop {
+        let status = world.reconcile_until(&Method::PATCH, STATUS).await.body["status"].clone();
+        if condition(&status, "PodsReady").0 == reason {
+            return status;
+        }
+        let seen = lists(world);
+        assert!(seen.len() <= 2, "{:?}", world.api.summary());
+        world.api.forget_status();
+    }
+}
+
+#[tokio::test]
+async fn pods_that_are_ready_are_not_listed() {
+    let mut world = two_pods(2).await;
+    let status = world.reconcile_until(&Method::PATCH, STATUS).await.body["status"].clone();
+    world.reconcile().await.unwrap();
+    assert_eq!(
+        condition(&status, "PodsReady"),
+        ("AllReady".to_owned(), "all 2 pods are ready".to_owned())
+    );
+    assert_eq!(status["pods"], "2/2");
+    assert!(lists(&world).is_empty(), "{:?}", world.api.summary());
+    assert!(!world.scrape().contains("pods_not_ready{"), "{}", world.scrape());
+}
+
+#[tokio::test]
+async fn unready_pods_are_listed_once_and_their_trouble_is_reported() {
+    let mut world = two_pods(0).await;
+    let status = status_with(&mut world, "ImagePullFailed").await;
+    let lists = lists(&world);
+    let paths: Vec<_> = lists
+        .iter()
+        .map(|call| call.path.rsplit('/').next().unwrap())
+        .collect();
+    assert_eq!(paths, ["replicasets", "pods"]);
+    let (sets, pods) = (&lists[0].query, &lists[1].query);
+    assert!(
+        sets.contains("labelSelector=workerpool.dev%2Fpool%3Dhw7"),
+        "{sets}"
+    );
+    assert!(
+        pods.contains("labelSelector=workerpool.dev%2Fpool%3Dhw7"),
+        "{pods}"
+    );
+    assert!(pods.contains("limit=50"), "{pods}");
+
+    let (reason, message) = condition(&status, "Ready");
+    assert_eq!(reason, "ImagePullFailed");
+    assert!(message.starts_with("0 of 2 pods are ready for 2"), "{message}");
+    assert!(
+        message.ends_with("s: ImagePullFailed: typo:1: not found, pod hw7-a"),
+        "{message}"
+    );
+    assert_eq!(condition(&status, "PodsReady"), (reason, message.clone()));
+    assert_eq!(
+        world.api.event("PodsNotReady").await,
+        format!("ImagePullFailed: {message}")
+    );
+    let series = "pool_pods_not_ready{namespace=\"default\",pool=\"hw7\",reason=\"ImagePullFailed\"} 2";
+    assert!(world.scrape().contains(series), "{}", world.scrape());
+
+    // The next look is 15 s away.
+    world.reconcile().await.unwrap();
+    world.reconcile().await.unwrap();
+    assert_eq!(lists.len(), self::lists(&world).len());
+    assert_eq!(world.api.count_events("NotReady"), 0, "it has been said");
+}
+
+#[tokio::test]
+async fn count_does_not_wait_for_pods_that_cannot_be_listed() {
+    let mut world = two_pods(1).await;
+    world.api.refuse_once("/replicasets", 500);
+    world.push(40).await;
+    let call = world.reconcile_until(&Method::PATCH, SCALE).await;
+    assert_eq!(call.body["spec"]["replicas"], 8);
+    let errors = "reconcile_errors_total{kind=\"server_error\"} 1";
+    super::api::until(|| {
+        let counted = world.scrape().contains(errors);
+        std::future::ready(counted.then_some(()))
+    })
+    .await;
+    world.reconcile().await.unwrap();
+}
+
+#[tokio::test]
+async fn refused_pool_goes_on_reporting_its_pods() {
+    let mut world = two_pods(0).await;
+    world.older_pool("first", json!({}));
+    let status = status_with(&mut world, "ImagePullFailed").await;
+    assert_eq!(condition(&status, "Ready").0, "QueueTaken");
+    assert_eq!((&status["replicas"], &status["pods"]), (&json!(2), &json!("0/2")));
+    assert_eq!(status["selector"], "workerpool.dev/pool=hw7");
+    assert_eq!(
+        (&status["mode"], &status["desiredReplicas"]),
+        (&Value::Null, &Value::Null)
+    );
+}
+
+#[tokio::test]
+async fn refused_pool_does_not_report_pods_of_somebody_else() {
+    let world = World::with_pool(json!({})).beside("hw7", 3);
+    world.reconcile().await.unwrap();
+    let status = world.api.only(&Method::PATCH, STATUS).body["status"].clone();
+    assert_eq!((&status["replicas"], &status["pods"]), (&json!(0), &json!("0/0")));
+}
