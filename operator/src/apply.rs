@@ -223,20 +223,24 @@ impl Scaling<'_> {
         let asks = self.observed.source.own().next().is_some();
         let kind = self.observed.place.kind().filter(|_| asks);
         let order = kind.map(|kind| (kind, Order::of(kind, self.deployment)));
+        // A roll-out may be stuck for ever. All pods go or none, so all are let become idle.
+        let empties =
+            kind == Some(Kind::Deployment) && self.deployment.is_rolling_out() && decision.desired == 0;
         // Where only certain pods can go, they are let become idle; elsewhere those that are, go.
         let mark = match order {
             Some((_, Order::Ordinals { .. })) => Mark::Drain,
-            Some(_) if self.pool.spec.worker.concurrency > 1 => Mark::Drain,
+            Some(_) if empties || self.pool.spec.worker.concurrency > 1 => Mark::Drain,
             _ => Mark::Quiet,
         };
+        let blind = self.observed.view.failures > 0;
         // Busy pods that are drained may go down to what is desired; others only as far as some are idle.
-        let to = if mark == Mark::Drain {
+        let to = if mark == Mark::Drain && !blind {
             decision.desired.min(decision.replicas)
         } else {
             decision.replicas
         };
         match to.cmp(&current) {
-            Ordering::Less if self.observed.view.failures > 0 => {
+            Ordering::Less if blind => {
                 // Decided without the queue: nobody can be asked.
                 self.write(state, decision.replicas, None).await
             }

@@ -13,6 +13,9 @@
 //! The pods of a StatefulSet go by their ordinals, the highest first, and no cost helps: the highest are
 //! marked, busy or not, and the count falls as far as they have become idle.
 //!
+//! In the middle of a Deployment's roll-out, which may be stuck for ever, the count falls to 0 or not at all: the pods of all
+//! its ReplicaSets are marked, busy or not, and it falls once all of them hold nothing.
+//!
 //! A worker that is not ours knows no marks. Redis knows whether it works (`queue::ForeignWorkers`), which is asked once more
 //! right before the count falls; when its pod is to end and it waits for a job, it is told so (`queues::foreign`).
 //!
@@ -60,7 +63,9 @@ const ASK_APART: Duration = Duration::from_secs(1);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Marks older than this may end before the pods have gone.
 const MARKS_USABLE: Duration = Duration::from_secs(20);
-/// In the middle of a roll-out nothing is lowered; its end wakes us, this is only in case.
+/// No mark keeps a worker that is not ours from taking a job: so long ago it was seen to be idle, at most, when its pod goes.
+const FOREIGN_LOOK_USABLE: Duration = Duration::from_secs(2);
+/// In the middle of a roll-out nothing is lowered in part; its end wakes us, this is only in case.
 const ROLL_OUT_RETRY: Duration = Duration::from_secs(10);
 
 /// A scale-down under way.
@@ -135,6 +140,17 @@ impl Target<'_> {
     async fn pods(&self) -> Result<Option<Found>, Error> {
         pods::of(self.client, self.kind, self.workload, self.order).await
     }
+
+    /// Whether the count may be lowered at all. In the middle of a roll-out only where all pods go: by a count above 0 the
+    /// Deployment controller would shrink old and new ReplicaSets alike, and take pods that nobody chose.
+    fn may_shrink(&self, found: &Found) -> bool {
+        found.rolling_out.is_none() || self.to == 0
+    }
+
+    /// `None` in the middle of a roll-out.
+    async fn pods_unless_rolling_out(&self) -> Result<Option<Found>, Error> {
+        Ok(self.pods().await?.filter(|found| found.rolling_out.is_none()))
+    }
 }
 
 /// How a scale-down goes.
@@ -153,7 +169,7 @@ pub enum Progress {
 pub enum HeldBack {
     /// All pods that would have to go hold a job.
     BusyWorkers,
-    /// A roll-out is under way, and Kubernetes would shrink old and new pods alike.
+    /// A roll-out is under way, and Kubernetes would shrink old and new pods alike; not told where all of them go.
     RollingOut,
     /// Redis could not be asked who is idle.
     CannotAsk(String),
@@ -236,7 +252,7 @@ impl ScaleDown {
             Recall::In(wait) => return Ok(Some(wait)),
             Recall::Now => {}
         }
-        let Some(Found { pods, .. }) = target.pods().await? else {
+        let Some(Found { pods, .. }) = target.pods_unless_rolling_out().await? else {
             return Ok(Some(ROLL_OUT_RETRY));
         };
         let staying = self
@@ -270,18 +286,14 @@ impl ScaleDown {
         {
             return Ok(Progress::HeldBack(HeldBack::BusyWorkers, again - now));
         }
-        let Some(Found { pods, .. }) = target.pods().await? else {
+        let Some(found) = target.pods().await?.filter(|found| target.may_shrink(found)) else {
+            self.lift_all_but(|_| false, target);
             return Ok(Progress::HeldBack(HeldBack::RollingOut, ROLL_OUT_RETRY));
         };
-        let there = target.order.count(&pods);
-        if there < target.current {
-            return Ok(self.lower_to_those_there(there, target.to, now));
+        if let Some(progress) = self.await_count(&found, target, now) {
+            return Ok(progress);
         }
-        self.incomplete = None;
-        if there > target.current {
-            // The last change is still being carried out.
-            return Ok(Progress::Waiting(ASK_APART));
-        }
+        let pods = found.pods;
         let count = target.order.excess(&pods, target.to);
         self.asked_at = Some(now);
         self.step = Step::Asked;
@@ -290,22 +302,47 @@ impl ScaleDown {
         Ok(Progress::Waiting(ANSWER_TIMEOUT))
     }
 
+    /// What to do where there are not as many pods as there should be; nothing where there are.
+    fn await_count(&mut self, found: &Found, target: Target<'_>, now: Instant) -> Option<Progress> {
+        let there = target.order.count(&found.pods);
+        if let Some(wanted) = found.rolling_out {
+            // All go. One that is just being made bears no mark yet, and would go with the others.
+            let wait = match there {
+                0 => return Some(Progress::Lower(target.to)),
+                _ if there < wanted => self.wait_for_more(there, now),
+                _ => Duration::ZERO,
+            };
+            return (!wait.is_zero()).then_some(Progress::Waiting(wait));
+        }
+        if there < target.current {
+            return Some(self.lower_to_those_there(there, target.to, now));
+        }
+        self.incomplete = None;
+        // The last change is still being carried out.
+        (there > target.current).then_some(Progress::Waiting(ASK_APART))
+    }
+
     /// Some pods will never be, and nobody goes for these. Or they are just being made: the controller would then have as
     /// many too many, and take whichever is not ready yet, busy or not. So only if none has come for a while; where there is none
     /// at all, none can be busy by the time that the count is written.
     fn lower_to_those_there(&mut self, there: u32, to: u32, now: Instant) -> Progress {
+        if there == 0 {
+            return Progress::Lower(to);
+        }
+        match self.wait_for_more(there, now) {
+            Duration::ZERO => Progress::Lower(to.max(there)),
+            wait => Progress::Waiting(wait),
+        }
+    }
+
+    /// How long no pod must come any more before the missing ones count as such that will never be.
+    fn wait_for_more(&mut self, there: u32, now: Instant) -> Duration {
         let since = match self.incomplete {
             Some((as_many, since)) if as_many == there => since,
             _ => now,
         };
         self.incomplete = Some((there, since));
-        if there == 0 {
-            return Progress::Lower(to);
-        }
-        match (since + SETTLE).checked_duration_since(now) {
-            Some(left) if !left.is_zero() => Progress::Waiting(left),
-            _ => Progress::Lower(to.max(there)),
-        }
+        (since + SETTLE).saturating_duration_since(now)
     }
 
     async fn hear(&mut self, target: Target<'_>, view: &View, now: Instant) -> Result<Progress, Error> {
@@ -338,20 +375,35 @@ impl ScaleDown {
         marks: &Marks,
         now: Instant,
     ) -> Result<Progress, Error> {
+        self.lift_all_but(|uid| marks.marked.contains(uid), target);
         self.marked = marks.marked.iter().cloned().collect();
-        let Some(Found { pods, .. }) = target.pods().await? else {
+        let Some(found) = target.pods().await?.filter(|found| target.may_shrink(found)) else {
             self.abandon(target.client, target.queues, target.pool, view)
                 .await?;
             return Ok(Progress::HeldBack(HeldBack::RollingOut, ROLL_OUT_RETRY));
         };
+        let Found {
+            pods, rolling_out, ..
+        } = found;
         let count = target.order.excess(&pods, target.to);
-        let victims = plan_victims(&pods, count, target.order, marks);
-        self.lift_all_but(&victims, target);
+        let mut victims = plan_victims(&pods, count, target.order, marks);
+        let all = victims.len() == pods.len();
+        if rolling_out.is_some() && !all {
+            victims.clear();
+        }
+        // Marked pods that do not go now work on, unless they are to become idle.
+        if target.mark != Mark::Drain {
+            self.lift_all_but(|uid| victims.iter().any(|victim| victim.uid == uid), target);
+        }
         if victims.is_empty() {
             self.step = Step::Idle;
             return Ok(Progress::HeldBack(HeldBack::BusyWorkers, ASK_APART));
         }
-        if victims.len() == pods.len() || target.order != Order::Costs {
+        if all || target.order != Order::Costs {
+            if marks.foreign && now >= marks.at + FOREIGN_LOOK_USABLE {
+                self.step = Step::Idle;
+                return self.ask(target, now).await;
+            }
             let left = target.order.left(&pods, victims.len());
             self.step = Step::Leaving { victims };
             return Ok(Progress::Lower(left));
@@ -413,7 +465,11 @@ impl ScaleDown {
         let Some(still_idle) = self.still_idle(view, now) else {
             return Ok(Progress::Waiting(ANSWER_TIMEOUT));
         };
-        let found = if still_idle { target.pods().await? } else { None };
+        let found = if still_idle {
+            target.pods_unless_rolling_out().await?
+        } else {
+            None
+        };
         if let (
             Step::Settling {
                 victims,
@@ -440,18 +496,12 @@ impl ScaleDown {
         Ok(Progress::Waiting(Duration::ZERO))
     }
 
-    /// Marked pods that do not go now work on, unless they are to become idle.
-    fn lift_all_but(&mut self, victims: &[Victim], target: Target<'_>) {
-        if target.mark == Mark::Drain {
-            return;
-        }
-        let (going, staying) = self
-            .marked
-            .drain(..)
-            .partition(|uid| victims.iter().any(|victim| victim.uid == *uid));
-        self.marked = going;
-        if !Vec::is_empty(&staying) {
-            target.queues.send(target.pool, Errand::Unmark(staying));
+    /// Lifts the marks of pods that need none any more.
+    fn lift_all_but(&mut self, keeps: impl Fn(&str) -> bool, target: Target<'_>) {
+        let (kept, lifted) = self.marked.drain(..).partition(|uid| keeps(uid));
+        self.marked = kept;
+        if !Vec::is_empty(&lifted) {
+            target.queues.send(target.pool, Errand::Unmark(lifted));
         }
     }
 }

@@ -41,8 +41,10 @@ const LEFTOVERS_LAST_RETRY: Duration = Duration::from_secs(300);
 pub(super) struct Found {
     /// Those that are active, in the order of their deletion.
     pub pods: Vec<Pod>,
-    /// Of a Deployment: theirs.
+    /// Of a Deployment: theirs, where it is the only one.
     set: Option<ReplicaSet>,
+    /// In the middle of a Deployment's roll-out: its ReplicaSets should have so many pods, all together.
+    pub rolling_out: Option<u32>,
 }
 
 impl Found {
@@ -74,7 +76,8 @@ pub(super) fn is_leaving(pod: &Pod) -> bool {
     pod.labels().get(LEAVING).is_some_and(|term| term != STAYING)
 }
 
-/// The active pods of a workload; `None` in the middle of a roll-out. By their owners: other pods may bear the same labels.
+/// The active pods of a workload, of a Deployment those of all its ReplicaSets that should have some. By their owners: other pods
+/// may bear the same labels. `None` while its controller has not seen the last change: it may be about to make or delete some.
 pub(super) async fn of(
     client: &Client,
     kind: Kind,
@@ -86,22 +89,36 @@ pub(super) async fn of(
     }
     let namespace = workload.namespace().ok_or(Error::Incomplete("namespace"))?;
     let labelled = ListParams::default().labels(&workload.selector());
-    let (owner, set) = match kind {
-        Kind::Deployment => {
-            let mut sets = revisions(client, &namespace, &labelled, workload).await?;
-            match (sets.pop(), sets.is_empty()) {
-                (None, _) => return Ok(Some(Found::default())),
-                (Some(set), true) => (set.uid(), Some(set)),
-                _ => return Ok(None),
-            }
-        }
-        Kind::ReplicaSet | Kind::StatefulSet => (workload.uid(), None),
+    let mut sets = match kind {
+        Kind::Deployment => revisions(client, &namespace, &labelled, workload).await?,
+        Kind::ReplicaSet | Kind::StatefulSet => Vec::new(),
     };
+    let owners: Vec<_> = match kind {
+        Kind::Deployment => sets.iter().filter_map(ResourceExt::uid).collect(),
+        Kind::ReplicaSet | Kind::StatefulSet => workload.uid().into_iter().collect(),
+    };
+    if owners.is_empty() {
+        return Ok(Some(Found::default()));
+    }
+    let rolling_out = (sets.len() > 1).then(|| wanted(&sets));
     let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
     let mut pods = error::call("list pods", pods.list(&labelled)).await?.items;
-    pods.retain(|pod| order::is_active(pod) && is_owned(pod.owner_references(), owner.as_ref()));
+    pods.retain(|pod| {
+        order::is_active(pod) && owners.iter().any(|uid| is_owned(pod.owner_references(), uid))
+    });
     order.sort(&mut pods);
-    Ok(Some(Found { pods, set }))
+    let set = if rolling_out.is_none() { sets.pop() } else { None };
+    Ok(Some(Found {
+        pods,
+        set,
+        rolling_out,
+    }))
+}
+
+/// The pods that ReplicaSets should have, all together. Absent is 1, as for the API server.
+fn wanted(sets: &[ReplicaSet]) -> u32 {
+    let counts = sets.iter().map(|set| set.spec.replicas.unwrap_or(1));
+    counts.map(|count| u32::try_from(count).unwrap_or(0)).sum()
 }
 
 /// The ReplicaSets of a Deployment that should have pods: several in the middle of a roll-out.
@@ -113,8 +130,8 @@ async fn revisions(
 ) -> Result<Vec<ReplicaSet>, Error> {
     let sets: Api<ReplicaSet> = Api::namespaced(client.clone(), namespace);
     let mut sets = error::call("list ReplicaSets", sets.list(labelled)).await?.items;
-    let uid = deployment.uid();
-    sets.retain(|set| set.spec.replicas != Some(0) && is_owned(set.owner_references(), uid.as_ref()));
+    let uid = deployment.uid().ok_or(Error::Incomplete("UID"))?;
+    sets.retain(|set| set.spec.replicas != Some(0) && is_owned(set.owner_references(), &uid));
     Ok(sets)
 }
 
@@ -221,8 +238,8 @@ async fn patch(
     }
 }
 
-fn is_owned(owners: &[OwnerReference], uid: Option<&String>) -> bool {
+fn is_owned(owners: &[OwnerReference], uid: &str) -> bool {
     owners
         .iter()
-        .any(|owner| owner.controller == Some(true) && Some(&owner.uid) == uid)
+        .any(|owner| owner.controller == Some(true) && owner.uid == uid)
 }

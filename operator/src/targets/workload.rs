@@ -208,6 +208,13 @@ impl Workload {
         self.spec.replicas.unwrap_or(1).try_into().unwrap_or(0)
     }
 
+    /// Whether a Deployment is in the middle of a roll-out, as far as its status tells, which lags behind.
+    #[must_use]
+    pub fn is_rolling_out(&self) -> bool {
+        self.status.observed_generation < self.metadata.generation
+            || self.status.updated_replicas != self.status.replicas
+    }
+
     /// Its resource version as a number; `None` if the API server numbers them otherwise.
     #[must_use]
     pub fn version(&self) -> Option<u64> {

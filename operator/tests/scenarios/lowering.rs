@@ -215,13 +215,12 @@ async fn pinned_down_pool_keeps_its_busy_pods_too() {
 }
 
 #[tokio::test]
-async fn nothing_is_lowered_in_the_middle_of_a_roll_out() {
-    let world = World::with_pool(no_window()).deployed(2);
+async fn nothing_is_lowered_in_part_in_the_middle_of_a_roll_out() {
+    let (world, _worker) = one_of_three_is_busy(vec![pod("a"), pod("busy"), pod("c")]).await;
     world.api.hold(
-        vec![replica_set("set", 1), replica_set("old", 1)],
-        vec![pod("a"), pod("b")],
+        vec![replica_set("set", 2), replica_set("old", 1)],
+        vec![pod("a"), pod("busy"), pod("c")],
     );
-    let world = world.settled().await;
     world.reconcile().await.unwrap();
     let status = world.api.only(&Method::PATCH, "/hw7/status").body;
     assert_eq!(status["status"]["conditions"][3]["reason"], "RollingOut");

@@ -13,6 +13,7 @@ mod panicking;
 mod refusing;
 mod reporting;
 mod restoring;
+mod rolling;
 mod rotating;
 mod sources;
 mod targets;

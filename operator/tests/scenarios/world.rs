@@ -148,6 +148,12 @@ impl World {
     }
 
     fn deploy_selecting(&mut self, replicas: u32, selector: Option<&LabelSelector>) {
+        let deployment = self.built_deployment(selector);
+        self.show_deployment(deployment, replicas);
+    }
+
+    /// The pool's own Deployment, as it is applied.
+    pub(crate) fn built_deployment(&self, selector: Option<&LabelSelector>) -> Value {
         let server = source::place(&self.pool).unwrap();
         let queues = source::queues(&self.pool).unwrap();
         let queues: Vec<_> = queues.iter().filter_map(|queue| queue.own().cloned()).collect();
@@ -157,8 +163,7 @@ impl World {
             queues: &queues,
             selector,
         };
-        let deployment = serde_json::to_value(build_deployment(&self.pool, inputs)).unwrap();
-        self.show_deployment(deployment, replicas);
+        serde_json::to_value(build_deployment(&self.pool, inputs)).unwrap()
     }
 
     /// Shows the watch the pool's own Deployment as it was applied, with this count.
@@ -186,7 +191,13 @@ impl World {
         workload["metadata"]["resourceVersion"] = json!("2000");
         workload["spec"]["replicas"] = json!(replicas);
         let ready = self.ready.unwrap_or(replicas);
-        workload["status"] = json!({"replicas": replicas, "readyReplicas": ready});
+        workload["status"] =
+            json!({"replicas": replicas, "readyReplicas": ready, "updatedReplicas": replicas});
+        self.watch_shows(kind, workload);
+    }
+
+    /// Shows the watch something with replicas, as it stands.
+    pub(crate) fn watch_shows(&mut self, kind: Kind, workload: Value) {
         let workload: Workload = serde_json::from_value(workload).unwrap();
         self.workloads[kind as usize].apply_watcher_event(&watcher::Event::Apply(workload));
     }
