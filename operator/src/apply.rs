@@ -9,7 +9,7 @@ use crds::WorkerPool;
 use k8s_openapi::api::apps::v1::Deployment as FullDeployment;
 use kube::{
     Api, ResourceExt,
-    api::{DynamicObject, Patch, PatchParams},
+    api::{DynamicObject, ListParams, Patch, PatchParams},
 };
 use queue::Mark;
 use scaling::{Decision, Mode};
@@ -18,7 +18,8 @@ use serde_json::json;
 use crate::{
     PoolRef,
     context::{Context, PoolState, Wanted, Written},
-    deployment::{Inputs, Plan, applied_hash, build_deployment, plan_deployment, selects_as},
+    deployment::{Inputs, applied_hash, build_deployment, selects_as},
+    drift::{self, Plan, Shown},
     error::{self, Error},
     events::Event,
     observe::Observed,
@@ -67,10 +68,12 @@ pub async fn apply(
             .await?;
         return Ok(Applied::default());
     }
-    if pool.spec.scale_target_ref.is_none()
-        && let Some(applied) = apply_deployment(pool, ctx, state, observed, decision).await?
-    {
-        return Ok(applied);
+    let mut correction = None;
+    if pool.spec.scale_target_ref.is_none() {
+        match apply_deployment(pool, ctx, state, observed, decision).await? {
+            Own::Applied(applied) => return Ok(applied),
+            Own::AsItShouldBe(wait) => correction = wait,
+        }
     }
     let Some(deployment) = observed.deployment.as_deref() else {
         return Ok(Applied::default());
@@ -82,30 +85,88 @@ pub async fn apply(
         deployment,
         observed,
     };
-    scaling.apply_count(state, decision).await
+    let applied = scaling.apply_count(state, decision).await?;
+    Ok(Applied {
+        again: applied.again.into_iter().chain(correction).min(),
+        ..applied
+    })
 }
 
-/// Applies the pool's own Deployment, if it is not there or its template changed. It always carries a count: without one
-/// the API server would make it 1.
+/// What became of a pool's own Deployment.
+enum Own {
+    /// It was applied, which is all for now: the watch shows what follows.
+    Applied(Applied),
+    /// Only its count may have to change. What others changed is put back in so long.
+    AsItShouldBe(Option<Duration>),
+}
+
+/// Applies the pool's own Deployment, if it is not there, its template changed, or somebody else changed it. It always carries a
+/// count: without one the API server would make it 1.
 async fn apply_deployment(
     pool: &WorkerPool,
     ctx: &Context,
     state: &mut PoolState,
     observed: &Observed,
     decision: &Decision,
-) -> Result<Option<Applied>, Error> {
-    let last_applied = last_applied(state, observed.deployment.as_deref());
-    let wanted = wanted(pool, ctx, state, observed);
+) -> Result<Own, Error> {
     let found = observed.deployment.as_deref();
-    if plan_deployment(wanted, last_applied.as_deref()) == Plan::Keep {
-        return Ok(None);
-    }
-    // Going down is not done by the way: pods are asked first.
-    let replicas = match found {
-        Some(_) => decision.replicas.max(observed.current),
-        None => decision.replicas,
+    let last_applied = last_applied(state, found);
+    let wanted = wanted(pool, ctx, state, observed).clone();
+    let shown = found.map(|found| Shown {
+        generation: found.metadata.generation,
+        applied: last_applied.as_deref(),
+        behind: state.written.is_some(),
+    });
+    let plan = state.drift.plan(applied_hash(&wanted), shown, Instant::now());
+    let replicas = match plan {
+        Plan::Keep(wait) => return Ok(Own::AsItShouldBe(wait)),
+        Plan::Create => decision.replicas,
+        // Going down is not done by the way: pods are asked first.
+        Plan::Update => decision.replicas.max(observed.current),
+        Plan::Correct => observed.current,
     };
-    let mut wanted = wanted.clone();
+    let changed_by = match (plan, state.drift.generation()) {
+        (Plan::Correct, Some(_)) => last_manager(pool, ctx).await,
+        _ => None,
+    };
+    let Some(generation) = patch_deployment(pool, ctx, state, found, wanted, replicas).await? else {
+        return Ok(Own::Applied(Applied::later()));
+    };
+    let event = match plan {
+        Plan::Correct => {
+            state.drift.corrected(Instant::now());
+            if generation == found.and_then(|found| found.metadata.generation) {
+                return Ok(Own::AsItShouldBe(None));
+            }
+            Event::warning("DriftCorrected", "Apply", drift_note(pool, changed_by.as_deref()))
+        }
+        Plan::Create => Event::normal(
+            "DeploymentCreated",
+            "Apply",
+            format!("made its Deployment, {replicas} replicas"),
+        ),
+        _ => Event::normal(
+            "DeploymentUpdated",
+            "Apply",
+            format!("changed its pods, {replicas} replicas"),
+        ),
+    };
+    ctx.events.send(pool, &mut state.budget, event);
+    Ok(Own::Applied(Applied {
+        scaled_to: (found.is_none() || replicas != observed.current).then_some(replicas),
+        ..Applied::default()
+    }))
+}
+
+/// Applies the Deployment; answers its generation then, or nothing where somebody else wrote since.
+async fn patch_deployment(
+    pool: &WorkerPool,
+    ctx: &Context,
+    state: &mut PoolState,
+    found: Option<&Workload>,
+    mut wanted: FullDeployment,
+    replicas: u32,
+) -> Result<Option<Option<i64>>, Error> {
     wanted.spec.get_or_insert_default().replicas = Some(to_i32(replicas));
     // Only if nobody wrote since: what arrives late of an operator that led before must not undo the next one's count.
     wanted.metadata.resource_version = found.and_then(|found| version_known(state, found));
@@ -115,24 +176,39 @@ async fn apply_deployment(
     let (name, patch) = (wanted.name_any(), Patch::Apply(&wanted));
     let request = deployments.patch(&name, &params, &patch);
     let answer = match error::call("apply the Deployment", request).await {
-        Err(error) if error.is_conflict() => return Ok(Some(Applied::later())),
+        Err(error) if error.is_conflict() => return Ok(None),
         answer => answer?,
     };
+    let (hash, generation) = (applied_hash(&wanted), answer.metadata.generation);
+    state.drift.applied(hash, generation);
     state.written = answer.resource_version().map(|version| Written {
         replicas,
         version,
-        applied: applied_hash(&wanted).map(str::to_owned),
+        applied: hash.map(str::to_owned),
     });
-    let (reason, what) = match found {
-        Some(_) => ("DeploymentUpdated", "changed its pods"),
-        None => ("DeploymentCreated", "made its Deployment"),
-    };
-    let event = Event::normal(reason, "Apply", format!("{what}, {replicas} replicas"));
-    ctx.events.send(pool, &mut state.budget, event);
-    Ok(Some(Applied {
-        scaled_to: (found.is_none() || replicas != observed.current).then_some(replicas),
-        ..Applied::default()
-    }))
+    Ok(Some(generation))
+}
+
+/// The manager that changed the Deployment last, beside the operator and Kubernetes' own controllers. Read before a correction, which
+/// takes the fields away from it. A list, as the operator has no right to get a Deployment. `None` if that cannot be told.
+async fn last_manager(pool: &WorkerPool, ctx: &Context) -> Option<String> {
+    let deployments: Api<Workload> =
+        Api::namespaced_with(ctx.client.clone(), &pool.namespace()?, &Kind::Deployment);
+    let named = ListParams::default().fields(&format!("metadata.name={}", pool.name_any()));
+    let request = deployments.list_metadata(&named);
+    let mut found = error::call("read who changed the Deployment", request)
+        .await
+        .ok()?;
+    let managed = found.items.pop()?.metadata.managed_fields?;
+    drift::last_manager(managed)
+}
+
+fn drift_note(pool: &WorkerPool, changed_by: Option<&str>) -> String {
+    let by = changed_by.map_or_else(String::new, |manager| format!(" (last by {manager})"));
+    format!(
+        "somebody else changed the spec of the Deployment {}{by}; put back what the pool says. Change spec.template of the WorkerPool instead",
+        pool.name_any()
+    )
 }
 
 fn wanted<'a>(
@@ -395,6 +471,8 @@ impl Scaling<'_> {
         version: Option<String>,
     ) -> Result<Applied, Error> {
         let (targets, name) = self.target()?;
+        // Whoever wrote a count without a version may have written the one that was there.
+        let changes = version.is_some() && count != self.observed.current;
         let patch = Patch::Merge(match version {
             Some(version) => json!({"metadata": {"resourceVersion": version}, "spec": {"replicas": count}}),
             None => json!({"spec": {"replicas": count}}),
@@ -408,6 +486,9 @@ impl Scaling<'_> {
             Err(error) if error.is_forbidden() => return Err(self.forbidden(error)),
             answer => answer?,
         };
+        if changes {
+            state.drift.scaled();
+        }
         state.scale = None;
         let applied = state.written.take().and_then(|written| written.applied);
         state.written = answer.metadata.resource_version.map(|version| Written {

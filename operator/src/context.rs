@@ -17,6 +17,7 @@ use crate::{
     autoscalers::Autoscalers,
     bounds::Schedules,
     claims::Claims,
+    drift::Drift,
     error::Error,
     events::{Budget, Events},
     foreign::Listed,
@@ -101,6 +102,8 @@ pub struct PoolState {
     pub server: Option<(Server, Instant)>,
     /// The Deployment to be, for this generation and server.
     pub wanted: Option<Wanted>,
+    /// Whether others changed the pool's own Deployment.
+    pub drift: Drift,
     /// A scale-down under way.
     pub scale_down: ScaleDown,
     /// How long the count waits for busy workers.
@@ -192,6 +195,11 @@ impl PoolState {
             server: last.server,
             wanted: last.wanted,
             budget: last.budget,
+            drift: Drift::starting_at(
+                pool.status
+                    .as_ref()
+                    .and_then(|status| status.deployment_generation),
+            ),
             status: pool.status.clone(),
             ..Self::default()
         };

@@ -15,6 +15,7 @@
 //! - [`pods`]: why pods are not ready.
 //! - [`restore`]: what a target had, given back.
 //! - [`jobs`]: Job resources, beside all that.
+//! - [`drift`]: when what others changed in a pool's own Deployment is put back; pure.
 //! - [`deployment`], [`status`], [`explanation`], [`policy`], [`demand`], [`bounds`], [`starts`], [`terms`]: pure; what is to be made of a pool.
 //! - [`foreign`]: where an adopted target's pods are, whose workers may not be ours.
 //! - [`source`], [`claims`], [`autoscalers`], [`refusal`]: what only the cluster can know of a pool.
@@ -31,6 +32,7 @@ pub mod context;
 pub mod controller;
 pub mod demand;
 pub mod deployment;
+pub mod drift;
 pub mod error;
 pub mod events;
 pub mod explanation;

@@ -185,6 +185,7 @@ async fn serve(
         decided_by: demand.decided_by,
         next_look: again.and_then(|after| wall_clock.checked_add(SignedDuration::try_from(after).ok()?).ok()),
         held_back: applied.and_then(|applied| applied.held_back.as_ref()),
+        deployment_generation: state.drift.generation(),
         scaled_at: state.scaled.map(|(at, _)| at),
         ..Findings::default()
     };

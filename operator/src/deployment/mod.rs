@@ -98,29 +98,10 @@ pub fn runs_foreign_program(pool: &WorkerPool, image: &str) -> bool {
     pool.spec.scale_target_ref.is_none() && template::runs_foreign(pool, image)
 }
 
-/// What to do about a pool's Deployment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plan {
-    /// It is not there, or not as it should be: apply it, with its count.
-    Apply,
-    /// It is as it should be, its count aside.
-    Keep,
-}
-
 /// The hash of what was applied last, which a Deployment bears.
 #[must_use]
 pub fn applied_hash<K: Resource>(deployment: &K) -> Option<&str> {
     deployment.annotations().get(APPLIED).map(String::as_str)
-}
-
-/// Compares what should be with what was applied last, by its hash.
-#[must_use]
-pub fn plan_deployment(wanted: &Deployment, applied: Option<&str>) -> Plan {
-    if applied.is_some() && applied == applied_hash(wanted) {
-        Plan::Keep
-    } else {
-        Plan::Apply
-    }
 }
 
 /// The pool as the one controller of its Deployment, so that it goes with the pool. Without `blockOwnerDeletion`, which

@@ -45,6 +45,8 @@ pub struct Findings<'a> {
     pub next_look: Option<Timestamp>,
     /// Why the count could not be lowered.
     pub held_back: Option<&'a HeldBack>,
+    /// The generation of the pool's own Deployment that is as it should be.
+    pub deployment_generation: Option<i64>,
     /// When the count was changed just now.
     pub scaled_at: Option<Timestamp>,
 }
@@ -74,7 +76,10 @@ pub fn build_status(
         pods: Some(format!("{}/{}", pods.ready, pods.desired)),
         queue_names: Some(queues::names(&pool.spec.queues)),
         proven_template: last.proven_template.clone(),
-        deployment_generation: last.deployment_generation,
+        deployment_generation: findings
+            .deployment_generation
+            .or(last.deployment_generation)
+            .filter(|_| pool.spec.scale_target_ref.is_none()),
         selector: deployment
             .map(Workload::selector)
             .or_else(|| last.selector.clone()),

@@ -43,6 +43,8 @@ struct Inner {
     replica_sets: Vec<Value>,
     /// What is answered at these paths.
     documents: HashMap<String, Value>,
+    /// The generation that a Deployment has after it was applied.
+    generation: Option<i64>,
     /// Calls whose path ends so are refused with this code, once each.
     refusals: Vec<(&'static str, u16)>,
     /// Reading an answer panics whose path ends so.
@@ -66,6 +68,11 @@ impl ApiServer {
 
     pub(crate) fn refuse_once(&self, path_end: &'static str, code: u16) {
         self.0.lock().unwrap().refusals.push((path_end, code));
+    }
+
+    /// From now on a Deployment has this generation after it was applied.
+    pub(crate) fn applying_leaves(&self, generation: i64) {
+        self.0.lock().unwrap().generation = Some(generation);
     }
 
     /// From now on reading an answer panics whose path ends so; `None`: no more.
@@ -179,6 +186,9 @@ impl ApiServer {
                 answer["metadata"]["annotations"].take();
                 answer["metadata"]["labels"].take();
                 answer["metadata"]["resourceVersion"] = json!(LATER);
+                if let Some(generation) = inner.generation.filter(|_| path.contains("/deployments/")) {
+                    answer["metadata"]["generation"] = json!(generation);
+                }
                 answer
             }
         };

@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod api;
+mod drifting;
 mod following;
 mod foreign;
 mod labelled;

@@ -1,0 +1,267 @@
+//! Changes by others to a pool's own Deployment: when to apply it again. Pure.
+//!
+//! The API server counts the changes of a Deployment's spec and annotations in `metadata.generation`. The operator knows the
+//! generation that its own last write left. Another one is somebody else's change: `kubectl set image`, an edit, a roll-back. A
+//! server-side apply then puts back the fields that the operator owns and leaves those of others alone (a sidecar, the annotation
+//! of `kubectl rollout restart`), so it is right whatever was changed, and changes nothing where all was as it should be.
+//!
+//! Another controller may undo each correction. So the intervals between them grow.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+
+/// The managers of the operator begin with this.
+const OWN_MANAGERS: &str = "workerpool-operator/";
+/// The first correction comes at once, the second so long after it; the interval doubles with each.
+const FIRST_INTERVAL: Duration = Duration::from_secs(30);
+/// The longest interval.
+const LAST_INTERVAL: Duration = Duration::from_secs(600);
+/// After so long without a correction the next one comes at once again.
+const PEACE: Duration = Duration::from_secs(3600);
+
+/// What is known of a pool's own Deployment.
+#[derive(Debug, Default)]
+pub struct Drift {
+    /// The generation that our own last write left, as far as that is known.
+    generation: Option<i64>,
+    /// The hash of what was applied last, or found as it should be, in this term of leadership.
+    applied: Option<Box<str>>,
+    corrections: Option<Corrections>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Corrections {
+    count: u32,
+    last: Instant,
+}
+
+/// A Deployment as the watch shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    /// Its generation; `None` if the API server counts none.
+    pub generation: Option<i64>,
+    /// The hash of what was applied last, by its annotation or our own last write.
+    pub applied: Option<&'a str>,
+    /// Whether the watch has yet to show our own last write.
+    pub behind: bool,
+}
+
+/// What to do about a pool's Deployment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// It is not there: make it.
+    Create,
+    /// The pool or the operator's own settings changed: apply it.
+    Update,
+    /// Somebody else changed it, or may have: apply it, with the count that it has.
+    Correct,
+    /// It is as it should be, its count aside; or it is to be corrected in so long.
+    Keep(Option<Duration>),
+}
+
+impl Drift {
+    /// At the start of a term of leadership: the generation that the pool's status tells.
+    #[must_use]
+    pub fn starting_at(generation: Option<i64>) -> Self {
+        Self {
+            generation,
+            ..Self::default()
+        }
+    }
+
+    /// The generation that the Deployment has if nobody else changes it.
+    #[must_use]
+    pub fn generation(&self) -> Option<i64> {
+        self.generation
+    }
+
+    /// What to do; `wanted` is the hash of what should be.
+    #[must_use]
+    pub fn plan(&mut self, wanted: Option<&str>, shown: Option<Shown<'_>>, now: Instant) -> Plan {
+        let Some(shown) = shown else {
+            return Plan::Create;
+        };
+        let same = shown.applied.is_some() && shown.applied == wanted;
+        if !same && (self.applied.as_deref() != wanted || shown.generation.is_none()) {
+            return Plan::Update;
+        }
+        let expected = same && (shown.generation.is_none() || shown.generation == self.generation);
+        if expected && self.applied.as_deref() != wanted {
+            self.applied = wanted.map(Into::into);
+        }
+        if shown.behind || expected {
+            return Plan::Keep(None);
+        }
+        match self.wait(now) {
+            Duration::ZERO => Plan::Correct,
+            wait => Plan::Keep(Some(wait)),
+        }
+    }
+
+    /// The Deployment was applied, and has this generation now.
+    pub fn applied(&mut self, hash: Option<&str>, generation: Option<i64>) {
+        self.applied = hash.map(Into::into);
+        self.generation = generation;
+    }
+
+    /// A correction was applied.
+    pub fn corrected(&mut self, now: Instant) {
+        let before = self.corrections.filter(|past| now < past.last + PEACE);
+        self.corrections = Some(Corrections {
+            count: before.map_or(0, |past| past.count).saturating_add(1),
+            last: now,
+        });
+    }
+
+    /// Its count was changed through `/scale`, whose answer does not tell the generation.
+    pub fn scaled(&mut self) {
+        self.generation = self.generation.map(|generation| generation.saturating_add(1));
+    }
+
+    fn wait(&self, now: Instant) -> Duration {
+        let Some(past) = self.corrections.filter(|past| now < past.last + PEACE) else {
+            return Duration::ZERO;
+        };
+        let doubled = 2_u32.saturating_pow(past.count.saturating_sub(1));
+        let interval = FIRST_INTERVAL.saturating_mul(doubled).min(LAST_INTERVAL);
+        (past.last + interval).saturating_duration_since(now)
+    }
+}
+
+/// Who changed an object last, by its managed fields: neither the operator nor, through a subresource, a controller or a scaler.
+#[must_use]
+pub fn last_manager(managed: Vec<ManagedFieldsEntry>) -> Option<String> {
+    let others = managed.into_iter().filter(|entry| {
+        let manager = entry.manager.as_deref().unwrap_or_default();
+        entry.subresource.as_deref().unwrap_or_default().is_empty() && !manager.starts_with(OWN_MANAGERS)
+    });
+    let last = others.max_by(|one, other| one.time.cmp(&other.time));
+    last.and_then(|entry| entry.manager)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(generation: i64, applied: &str) -> Option<Shown<'_>> {
+        Some(Shown {
+            generation: Some(generation),
+            applied: Some(applied),
+            behind: false,
+        })
+    }
+
+    /// A Deployment that was applied in this term, with the hash `a`.
+    fn at(generation: i64) -> Drift {
+        let mut drift = Drift::default();
+        drift.applied(Some("a"), Some(generation));
+        drift
+    }
+
+    #[test]
+    fn generation_of_another_is_corrected() {
+        let now = Instant::now();
+        let mut drift = at(7);
+        assert_eq!(drift.plan(Some("a"), None, now), Plan::Create);
+        assert_eq!(drift.plan(Some("a"), shown(7, "a"), now), Plan::Keep(None));
+        assert_eq!(drift.plan(Some("a"), shown(8, "a"), now), Plan::Correct);
+        // Made anew, as by `kubectl replace --force`.
+        assert_eq!(drift.plan(Some("a"), shown(1, "a"), now), Plan::Correct);
+    }
+
+    #[test]
+    fn own_change_of_count_is_expected() {
+        let now = Instant::now();
+        let mut drift = at(7);
+        drift.scaled();
+        assert_eq!(drift.generation(), Some(8));
+        assert_eq!(drift.plan(Some("a"), shown(8, "a"), now), Plan::Keep(None));
+        assert_eq!(drift.plan(Some("a"), shown(9, "a"), now), Plan::Correct);
+    }
+
+    #[test]
+    fn watch_that_lags_behind_own_write_shows_no_drift() {
+        let mut lagging = shown(6, "a");
+        if let Some(shown) = &mut lagging {
+            shown.behind = true;
+        }
+        assert_eq!(at(7).plan(Some("a"), lagging, Instant::now()), Plan::Keep(None));
+    }
+
+    #[test]
+    fn status_without_generation_is_verified_once() {
+        let now = Instant::now();
+        let mut drift = Drift::starting_at(None);
+        assert_eq!(drift.plan(Some("a"), shown(7, "a"), now), Plan::Correct);
+        drift.applied(Some("a"), Some(7));
+        assert_eq!(drift.plan(Some("a"), shown(7, "a"), now), Plan::Keep(None));
+        let mut restarted = Drift::starting_at(Some(7));
+        assert_eq!(restarted.plan(Some("a"), shown(7, "a"), now), Plan::Keep(None));
+    }
+
+    #[test]
+    fn edit_of_pool_waits_for_no_interval() {
+        let now = Instant::now();
+        let mut drift = at(7);
+        drift.corrected(now);
+        assert_eq!(
+            drift.plan(Some("a"), shown(8, "a"), now),
+            Plan::Keep(Some(FIRST_INTERVAL))
+        );
+        assert_eq!(drift.plan(Some("b"), shown(8, "a"), now), Plan::Update);
+    }
+
+    #[test]
+    fn annotation_of_old_revision_is_drift_and_not_an_edit_of_pool() {
+        let now = Instant::now();
+        // After a restart.
+        let mut drift = Drift::starting_at(Some(7));
+        assert_eq!(drift.plan(Some("a"), shown(7, "a"), now), Plan::Keep(None));
+        assert_eq!(drift.plan(Some("a"), shown(8, "old"), now), Plan::Correct);
+        drift.corrected(now);
+        let mut removed = shown(9, "a");
+        if let Some(shown) = &mut removed {
+            shown.applied = None;
+        }
+        assert_eq!(
+            drift.plan(Some("a"), removed, now),
+            Plan::Keep(Some(FIRST_INTERVAL))
+        );
+    }
+
+    #[test]
+    fn last_manager_is_neither_operator_nor_controller() {
+        let entry = |manager: &str, minute: u8, subresource: &str| {
+            serde_json::from_value(serde_json::json!({
+                "manager": manager, "time": format!("2026-01-01T00:{minute:02}:00Z"), "subresource": subresource,
+            }))
+            .unwrap()
+        };
+        let managed = vec![
+            entry("kubectl-edit", 1, ""),
+            entry("kubectl-set", 2, ""),
+            entry("kube-controller-manager", 3, "status"),
+            entry("workerpool-operator/deployment", 4, ""),
+        ];
+        assert_eq!(last_manager(managed), Some("kubectl-set".to_owned()));
+        assert_eq!(last_manager(Vec::new()), None);
+    }
+
+    #[test]
+    fn intervals_grow_up_to_ten_minutes_and_end_after_an_hour_of_peace() {
+        let mut drift = at(7);
+        let mut now = Instant::now();
+        let mut intervals = Vec::new();
+        for _ in 0..7 {
+            drift.corrected(now);
+            let wait = drift.wait(now);
+            intervals.push(wait.as_secs());
+            now += wait;
+            assert_eq!(drift.wait(now), Duration::ZERO);
+        }
+        assert_eq!(intervals, [30, 60, 120, 240, 480, 600, 600]);
+        drift.corrected(now + PEACE);
+        assert_eq!(drift.wait(now + PEACE), FIRST_INTERVAL);
+    }
+}
