@@ -134,8 +134,9 @@ async fn apply_deployment(
     };
     let event = match plan {
         Plan::Correct => {
-            state.drift.corrected(Instant::now());
-            if generation == found.and_then(|found| found.metadata.generation) {
+            let corrected = generation != found.and_then(|found| found.metadata.generation);
+            state.drift.looked(corrected, Instant::now());
+            if !corrected {
                 return Ok(Own::AsItShouldBe(None));
             }
             Event::warning("DriftCorrected", "Apply", drift_note(pool, changed_by.as_deref()))

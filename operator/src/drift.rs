@@ -5,7 +5,8 @@
 //! server-side apply then puts back the fields that the operator owns and leaves those of others alone (a sidecar, the annotation
 //! of `kubectl rollout restart`), so it is right whatever was changed, and changes nothing where all was as it should be.
 //!
-//! Another controller may undo each correction. So the intervals between them grow.
+//! Another controller may undo each correction, so the intervals between corrections grow. A look that finds nothing to correct, as
+//! after an annotation by a tool, does not count as one.
 
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 
 /// The managers of the operator begin with this.
 const OWN_MANAGERS: &str = "workerpool-operator/";
+/// After a look that found nothing to correct the next one comes so long after it, at the earliest.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// The first correction comes at once, the second so long after it; the interval doubles with each.
 const FIRST_INTERVAL: Duration = Duration::from_secs(30);
 /// The longest interval.
@@ -27,13 +30,26 @@ pub struct Drift {
     generation: Option<i64>,
     /// The hash of what was applied last, or found as it should be, in this term of leadership.
     applied: Option<Box<str>>,
-    corrections: Option<Corrections>,
+    looks: Option<Looks>,
 }
 
+/// Past looks at what others changed.
 #[derive(Clone, Copy, Debug)]
-struct Corrections {
-    count: u32,
+struct Looks {
     last: Instant,
+    corrections: u32,
+    corrected_at: Instant,
+}
+
+impl Looks {
+    /// The corrections that make the next one wait.
+    fn corrections(&self, now: Instant) -> u32 {
+        if now < self.corrected_at + PEACE {
+            self.corrections
+        } else {
+            0
+        }
+    }
 }
 
 /// A Deployment as the watch shows it.
@@ -105,12 +121,14 @@ impl Drift {
         self.generation = generation;
     }
 
-    /// A correction was applied.
-    pub fn corrected(&mut self, now: Instant) {
-        let before = self.corrections.filter(|past| now < past.last + PEACE);
-        self.corrections = Some(Corrections {
-            count: before.map_or(0, |past| past.count).saturating_add(1),
+    /// It was applied because others had changed it; `corrected` tells whether that changed anything.
+    pub fn looked(&mut self, corrected: bool, now: Instant) {
+        let before = self.looks.map_or(0, |looks| looks.corrections(now));
+        let corrected_at = self.looks.map_or(now, |looks| looks.corrected_at);
+        self.looks = Some(Looks {
             last: now,
+            corrections: before.saturating_add(corrected.into()),
+            corrected_at: if corrected { now } else { corrected_at },
         });
     }
 
@@ -120,12 +138,16 @@ impl Drift {
     }
 
     fn wait(&self, now: Instant) -> Duration {
-        let Some(past) = self.corrections.filter(|past| now < past.last + PEACE) else {
+        let Some(looks) = self.looks else {
             return Duration::ZERO;
         };
-        let doubled = 2_u32.saturating_pow(past.count.saturating_sub(1));
-        let interval = FIRST_INTERVAL.saturating_mul(doubled).min(LAST_INTERVAL);
-        (past.last + interval).saturating_duration_since(now)
+        let interval = match looks.corrections(now).checked_sub(1) {
+            None => LOOK_INTERVAL,
+            Some(others) => FIRST_INTERVAL
+                .saturating_mul(2_u32.saturating_pow(others))
+                .min(LAST_INTERVAL),
+        };
+        (looks.last + interval).saturating_duration_since(now)
     }
 }
 
@@ -204,7 +226,7 @@ mod tests {
     fn edit_of_pool_waits_for_no_interval() {
         let now = Instant::now();
         let mut drift = at(7);
-        drift.corrected(now);
+        drift.looked(true, now);
         assert_eq!(
             drift.plan(Some("a"), shown(8, "a"), now),
             Plan::Keep(Some(FIRST_INTERVAL))
@@ -219,7 +241,7 @@ mod tests {
         let mut drift = Drift::starting_at(Some(7));
         assert_eq!(drift.plan(Some("a"), shown(7, "a"), now), Plan::Keep(None));
         assert_eq!(drift.plan(Some("a"), shown(8, "old"), now), Plan::Correct);
-        drift.corrected(now);
+        drift.looked(true, now);
         let mut removed = shown(9, "a");
         if let Some(shown) = &mut removed {
             shown.applied = None;
@@ -254,14 +276,28 @@ mod tests {
         let mut now = Instant::now();
         let mut intervals = Vec::new();
         for _ in 0..7 {
-            drift.corrected(now);
+            drift.looked(true, now);
             let wait = drift.wait(now);
             intervals.push(wait.as_secs());
             now += wait;
             assert_eq!(drift.wait(now), Duration::ZERO);
         }
         assert_eq!(intervals, [30, 60, 120, 240, 480, 600, 600]);
-        drift.corrected(now + PEACE);
+        drift.looked(true, now + PEACE);
         assert_eq!(drift.wait(now + PEACE), FIRST_INTERVAL);
+    }
+
+    #[test]
+    fn looks_that_find_nothing_do_not_grow_intervals() {
+        let mut drift = at(7);
+        let now = Instant::now();
+        for _ in 0..9 {
+            drift.looked(false, now);
+        }
+        assert_eq!(drift.wait(now), LOOK_INTERVAL);
+        drift.looked(true, now);
+        drift.looked(true, now);
+        drift.looked(false, now);
+        assert_eq!(drift.wait(now), 2 * FIRST_INTERVAL);
     }
 }
