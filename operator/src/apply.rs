@@ -18,7 +18,7 @@ use serde_json::json;
 use crate::{
     PoolRef,
     context::{Context, PoolState, Wanted, Written},
-    deployment::{Inputs, applied_hash, build_deployment, selects_as},
+    deployment::{Inputs, applied_hash, build_deployment, selects_as, template_hash},
     drift::{self, Plan, Shown},
     error::{self, Error},
     events::Event,
@@ -111,13 +111,17 @@ async fn apply_deployment(
 ) -> Result<Own, Error> {
     let found = observed.deployment.as_deref();
     let last_applied = last_applied(state, found);
-    let wanted = wanted(pool, ctx, state, observed).clone();
+    let Some(wanted) = &state.wanted else {
+        return Ok(Own::AsItShouldBe(None));
+    };
     let shown = found.map(|found| Shown {
         generation: found.metadata.generation,
         applied: last_applied.as_deref(),
         behind: state.written.is_some(),
     });
-    let plan = state.drift.plan(applied_hash(&wanted), shown, Instant::now());
+    let plan = state
+        .drift
+        .plan(applied_hash(&wanted.deployment), shown, Instant::now());
     let replicas = match plan {
         Plan::Keep(wait) => return Ok(Own::AsItShouldBe(wait)),
         Plan::Create => decision.replicas,
@@ -125,6 +129,7 @@ async fn apply_deployment(
         Plan::Update => decision.replicas.max(observed.current),
         Plan::Correct => observed.current,
     };
+    let wanted = wanted.deployment.clone();
     let changed_by = match (plan, state.drift.generation()) {
         (Plan::Correct, Some(_)) => last_manager(pool, ctx).await,
         _ => None,
@@ -212,12 +217,11 @@ fn drift_note(pool: &WorkerPool, changed_by: Option<&str>) -> String {
     )
 }
 
-fn wanted<'a>(
-    pool: &WorkerPool,
-    ctx: &Context,
-    state: &'a mut PoolState,
-    observed: &Observed,
-) -> &'a FullDeployment {
+/// Builds the Deployment that a pool of its own pods should have, unless nothing changed that goes into it.
+pub(crate) fn refresh_wanted(pool: &WorkerPool, ctx: &Context, state: &mut PoolState, observed: &Observed) {
+    if pool.spec.scale_target_ref.is_some() {
+        return;
+    }
     let source = &observed.source;
     let generation = pool.metadata.generation;
     let found = observed.deployment.as_deref();
@@ -226,20 +230,22 @@ fn wanted<'a>(
             && wanted.server == source.server
             && selects_as(&wanted.deployment, pool, found)
     });
-    let build = || Wanted {
-        generation,
-        server: source.server.clone(),
-        deployment: build_deployment(
-            pool,
-            Inputs {
-                image: &ctx.worker_image,
-                server: &source.server,
-                queues: &source.own().cloned().collect::<Vec<_>>(),
-                selector: found.map(|found| &found.spec.selector),
-            },
-        ),
+    let build = || {
+        let inputs = Inputs {
+            image: &ctx.worker_image,
+            server: &source.server,
+            queues: &source.own().cloned().collect::<Vec<_>>(),
+            selector: found.map(|found| &found.spec.selector),
+        };
+        let deployment = build_deployment(pool, inputs);
+        Wanted {
+            generation,
+            server: source.server.clone(),
+            template: template_hash(&deployment),
+            deployment,
+        }
     };
-    &state.wanted.insert(up_to_date.unwrap_or_else(build)).deployment
+    state.wanted = Some(up_to_date.unwrap_or_else(build));
 }
 
 /// Something whose count may change.

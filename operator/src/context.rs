@@ -23,7 +23,7 @@ use crate::{
     foreign::Listed,
     leader::Leadership,
     metrics::Metrics,
-    pods::{LookPacer, PodsTracker},
+    pods::{LookPacer, PodsTracker, TemplateProof},
     queues::Queues,
     scale_down::{ScaleDown, patience::Patience},
     starts::Starts,
@@ -120,6 +120,8 @@ pub struct PoolState {
     pub depth_written: Option<Instant>,
     /// The pods that are not ready, and why.
     pub pods: PodsTracker,
+    /// Whether the template of the pods is known to work.
+    pub proof: TemplateProof,
     /// How long replicas take to start.
     pub starts: Starts,
     /// How many more events may be told.
@@ -148,6 +150,8 @@ pub struct Wanted {
     pub server: Server,
     /// The Deployment.
     pub deployment: FullDeployment,
+    /// The hash of its pods' template.
+    pub template: String,
 }
 
 /// How often a pool failed in a row.
@@ -200,6 +204,7 @@ impl PoolState {
                     .as_ref()
                     .and_then(|status| status.deployment_generation),
             ),
+            proof: TemplateProof::restore(pool),
             status: pool.status.clone(),
             ..Self::default()
         };

@@ -18,7 +18,7 @@ use telemetry::Panicked;
 
 use crate::{
     PoolRef,
-    apply::{Applied, CONFLICT_RETRY, apply},
+    apply::{Applied, CONFLICT_RETRY, apply, refresh_wanted},
     bounds::{InForce, Schedules},
     context::{Context, PoolState},
     demand::{Demand, demand},
@@ -27,7 +27,7 @@ use crate::{
     events::{self, Event},
     metrics::PoolGauges,
     observe::{Observed, SECRETS_USABLE, observe},
-    pods::{self, Trouble},
+    pods::{self, Trouble, is_rolled_out_and_ready},
     policy::policy,
     refusal::Refusal,
     restore, source,
@@ -156,6 +156,7 @@ async fn serve(
     if !restore::note(pool, ctx, state, &observed).await? {
         return Ok(Action::requeue(CONFLICT_RETRY));
     }
+    refresh_wanted(pool, ctx, state, &observed);
     let demand = demand(&pool.spec, &observed.view, state.starts.seconds());
     let decision = decide(pool, state, &observed, &demand, &bounds, now);
     ctx.metrics.decided(decision.reason);
@@ -170,6 +171,11 @@ async fn serve(
     let poll = targets::look_again(&observed.place);
     let kind = observed.place.kind();
     let pods = pods::follow(pool, ctx, state, kind.zip(observed.deployment.as_ref()));
+    let pods = if observe_template(state, &observed) {
+        Some(Duration::ZERO)
+    } else {
+        pods
+    };
     if observed.view.is_unread()
         && let Ok(applied) = &result
     {
@@ -177,6 +183,7 @@ async fn serve(
         // an operator that starts again would else write two for each pool.
         return Ok(next(pool, [again, poll, pods, observed.again], applied, None));
     }
+    let proven_template = state.proof.proven().map(str::to_owned);
     let findings = Findings {
         error: result.as_ref().err(),
         view: Some(&observed.view),
@@ -186,6 +193,7 @@ async fn serve(
         next_look: again.and_then(|after| wall_clock.checked_add(SignedDuration::try_from(after).ok()?).ok()),
         held_back: applied.and_then(|applied| applied.held_back.as_ref()),
         deployment_generation: state.drift.generation(),
+        proven_template: proven_template.as_deref(),
         scaled_at: state.scaled.map(|(at, _)| at),
         ..Findings::default()
     };
@@ -242,7 +250,7 @@ fn decide(
         current: observed.current,
         age: age(pool),
         queue: demand.queue,
-        startup: Startup::Possible,
+        startup: startup(state, observed),
     };
     let run_id = observed.view.reading.as_ref().map(|reading| &reading.run_id);
     if run_id.is_some() && state.run_id.as_ref() != run_id {
@@ -257,6 +265,26 @@ fn decide(
     history.record(&decision, now);
     state.replicas = Some(decision.replicas);
     decision
+}
+
+/// Whether pods of the present template can start. What somebody else makes is not limited.
+fn startup(state: &PoolState, observed: &Observed) -> Startup {
+    let (Some(wanted), Some(found)) = (&state.wanted, &observed.deployment) else {
+        return Startup::Possible;
+    };
+    let ready = found.status.ready_replicas;
+    state.proof.startup(&wanted.template, observed.current, ready)
+}
+
+/// Takes in whether the present template works; answers whether the next decision may differ for it.
+fn observe_template(state: &mut PoolState, observed: &Observed) -> bool {
+    let (Some(wanted), Some(found)) = (&state.wanted, &observed.deployment) else {
+        return false;
+    };
+    let is_ready =
+        state.pods.newest_ready() == Some(true) || is_rolled_out_and_ready(found, &wanted.deployment);
+    let cannot_start = state.pods.is_of_template();
+    state.proof.observe(&wanted.template, is_ready, cannot_start)
 }
 
 /// Since the pool was created, by our clock.

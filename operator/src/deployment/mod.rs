@@ -24,6 +24,7 @@ use k8s_openapi::{
 };
 use kube::{Resource, ResourceExt};
 use queue::{Queue, Server};
+use serde::Serialize;
 
 pub use self::{
     ending::{GRACE_MAX, grace_seconds},
@@ -104,6 +105,12 @@ pub fn applied_hash<K: Resource>(deployment: &K) -> Option<&str> {
     deployment.annotations().get(APPLIED).map(String::as_str)
 }
 
+/// The hash of its pods' template: a new one means new pods.
+#[must_use]
+pub fn template_hash(deployment: &Deployment) -> String {
+    hash(&deployment.spec.as_ref().map(|spec| &spec.template))
+}
+
 /// The pool as the one controller of its Deployment, so that it goes with the pool. Without `blockOwnerDeletion`, which
 /// would need the right to change a pool's finalizers.
 fn owner(pool: &WorkerPool) -> Option<OwnerReference> {
@@ -114,8 +121,8 @@ fn owner(pool: &WorkerPool) -> Option<OwnerReference> {
 }
 
 /// FNV-1a (64 bits) of the JSON: stable over restarts and compilers, unlike the standard library's hasher.
-fn hash(deployment: &Deployment) -> String {
-    let json = serde_json::to_vec(deployment).unwrap_or_default();
+fn hash(value: &impl Serialize) -> String {
+    let json = serde_json::to_vec(value).unwrap_or_default();
     let hash = json.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });

@@ -50,6 +50,8 @@ pub struct Report {
     pub pod: Option<String>,
     /// The kubelet's, the scheduler's or the controller's own words, in one line.
     pub message: String,
+    /// Whether a pod has a trouble of the template ([`Trouble::is_of_template`]), be it the commonest or not.
+    pub is_of_template: bool,
     /// Whether a pod of the newest revision was ready.
     pub newest_ready: bool,
     /// How long ago the oldest pod was made that is starting.
@@ -87,6 +89,7 @@ pub fn diagnose(seen: &Seen<'_>) -> Report {
         }
         add(&mut groups, 1, Some(pod.name_any()), finding);
     }
+    let is_of_template = groups.keys().any(|trouble| trouble.is_of_template());
     let starting = groups.remove(&Trouble::Starting);
     // Of as many the later wins, and the most severe comes first: so from the end.
     let commonest = groups.into_iter().rev().max_by_key(|(_, group)| group.affected);
@@ -97,6 +100,7 @@ pub fn diagnose(seen: &Seen<'_>) -> Report {
         affected: group.affected,
         pod: group.pod,
         message: in_one_line(&group.message),
+        is_of_template,
         newest_ready: is_newest_ready(seen),
         starting_for: starting_since.and_then(|since| seen.now.duration_since(since).try_into().ok()),
         is_partial: seen.is_partial,

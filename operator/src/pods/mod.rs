@@ -7,11 +7,13 @@
 //! - `tracker`: pure; when to look, and what the last look found.
 //! - `pacer`: how many looks all pools together make.
 //! - `look`: the lists themselves.
+//! - `proof`: pure; whether the pod template is known to work, by which the count is limited.
 
 mod diagnosis;
 mod look;
 mod pacer;
 mod pod;
+mod proof;
 #[cfg(test)]
 mod tests;
 mod tracker;
@@ -21,6 +23,7 @@ pub(crate) use self::look::follow;
 pub use self::{
     diagnosis::{Report, Seen, diagnose},
     pacer::LookPacer,
+    proof::{TemplateProof, is_rolled_out_and_ready},
     tracker::{PodCounts, PodsTracker, Readiness},
     trouble::Trouble,
 };

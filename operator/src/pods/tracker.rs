@@ -148,6 +148,13 @@ impl PodsTracker {
         found.or(episode.earlier)
     }
 
+    /// Whether a pod had a trouble of its template at the last look.
+    #[must_use]
+    pub fn is_of_template(&self) -> bool {
+        let report = self.0.as_deref().and_then(|episode| episode.report.as_ref());
+        report.is_some_and(|(report, _)| report.is_of_template)
+    }
+
     /// Whether a pod of the newest revision was ready at the last look; `None` without a look.
     #[must_use]
     pub fn newest_ready(&self) -> Option<bool> {

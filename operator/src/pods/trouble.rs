@@ -69,6 +69,19 @@ impl Trouble {
         }
     }
 
+    /// Whether other pods of the same template most probably have it too: a wrong image, program or reference in the template.
+    #[must_use]
+    pub const fn is_of_template(self) -> bool {
+        matches!(
+            self,
+            Self::ImagePullFailed
+                | Self::ConfigMissing
+                | Self::ContainerCannotStart
+                | Self::CrashLooping
+                | Self::InitContainerFailing
+        )
+    }
+
     /// The trouble that a condition of an earlier status names.
     #[must_use]
     pub fn of_reason(reason: &str) -> Option<Self> {

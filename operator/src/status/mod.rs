@@ -45,6 +45,8 @@ pub struct Findings<'a> {
     pub next_look: Option<Timestamp>,
     /// Why the count could not be lowered.
     pub held_back: Option<&'a HeldBack>,
+    /// The hash of the template of which a pod was last ready.
+    pub proven_template: Option<&'a str>,
     /// The generation of the pool's own Deployment that is as it should be.
     pub deployment_generation: Option<i64>,
     /// When the count was changed just now.
@@ -75,7 +77,10 @@ pub fn build_status(
         }),
         pods: Some(format!("{}/{}", pods.ready, pods.desired)),
         queue_names: Some(queues::names(&pool.spec.queues)),
-        proven_template: last.proven_template.clone(),
+        proven_template: findings
+            .proven_template
+            .map(str::to_owned)
+            .or_else(|| last.proven_template.clone()),
         deployment_generation: findings
             .deployment_generation
             .or(last.deployment_generation)

@@ -164,3 +164,41 @@ async fn refused_pool_does_not_report_pods_of_somebody_else() {
     let status = world.api.only(&Method::PATCH, STATUS).body["status"].clone();
     assert_eq!((&status["replicas"], &status["pods"]), (&json!(0), &json!("0/0")));
 }
+
+/// The template works neither at first nor later, in a pool of at most 20; then a pod of it is ready.
+#[tokio::test]
+async fn template_that_never_worked_gets_three_pods_until_one_is_ready() {
+    let mut world = two_pods(0).await;
+    world.edit(|pool| pool.spec.scaling.max_replicas = 20);
+    world.pool_changes_to("2001", |pool| {
+        let condition = &mut pool.status.as_mut().unwrap().conditions[0];
+        condition.observed_generation = pool.metadata.generation;
+    });
+    let status = status_with(&mut world, "ImagePullFailed").await;
+    assert_eq!(status["provenTemplate"], Value::Null);
+    world.push(100).await;
+    assert_eq!(
+        world.reconcile_until(&Method::PATCH, SCALE).await.body["spec"]["replicas"],
+        3
+    );
+    assert!(
+        world
+            .api
+            .event("ScaledUp")
+            .await
+            .starts_with("from 2 to 3 replicas: Unproven"),
+        "{:?}",
+        world.api.summary()
+    );
+
+    world.api.forget_calls();
+    world.ready = Some(1);
+    world.deploy(3);
+    assert_eq!(
+        world.reconcile_until(&Method::PATCH, SCALE).await.body["spec"]["replicas"],
+        20
+    );
+    world.deploy(20);
+    let status = world.reconcile_until(&Method::PATCH, STATUS).await.body["status"].clone();
+    assert_eq!(status["provenTemplate"].as_str().map(str::len), Some(16));
+}

@@ -374,6 +374,8 @@ fn commonest_reason_wins_and_of_as_many_the_most_severe() {
     );
     let one = report(&[], &[starting("a"), starting("b"), image("c")]);
     assert_eq!(one.trouble, Trouble::ImagePullFailed, "the others may fail yet");
+    assert!(one.is_of_template);
+    assert!(!report(&[], &[starting("a"), ready("d")]).is_of_template);
 }
 
 #[test]
