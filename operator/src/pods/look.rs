@@ -147,16 +147,19 @@ async fn sets(
     workload: &Workload,
 ) -> Result<Vec<ReplicaSet>, Error> {
     let api: Api<ReplicaSet> = Api::namespaced(client.clone(), namespace);
+    let uid: Vec<_> = workload.uid().into_iter().collect();
     match kind {
         Kind::Deployment => {
             let mut sets = error::call("list ReplicaSets", api.list(labelled)).await?.items;
-            let owner: Vec<_> = workload.uid().into_iter().collect();
-            sets.retain(|set| is_controlled_by(set.owner_references(), &owner));
+            sets.retain(|set| is_controlled_by(set.owner_references(), &uid));
             Ok(sets)
         }
         Kind::ReplicaSet => {
-            let set = error::call("read the ReplicaSet", api.get(&workload.name_any())).await?;
-            Ok(vec![set])
+            // The operator may list ReplicaSets, not get one.
+            let named = ListParams::default().fields(&format!("metadata.name={}", workload.name_any()));
+            let mut sets = error::call("list ReplicaSets", api.list(&named)).await?.items;
+            sets.retain(|set| set.uid().is_some_and(|set| uid.contains(&set)));
+            Ok(sets)
         }
         Kind::StatefulSet => Ok(Vec::new()),
     }

@@ -2,6 +2,7 @@
 
 use http::Method;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use operator::targets::Kind;
 use serde_json::{Value, json};
 
 use super::{
@@ -12,10 +13,8 @@ use super::{
 const STATUS: &str = "/hw7/status";
 const SCALE: &str = "/hw7/scale";
 
-/// A pool that asks for two pods, of which so many are ready. The operator was started again 20 s after they were made, which
-/// the status says: a look at them is due.
-async fn two_pods(ready: u32) -> World {
-    let mut world = World::with_pool(json!({"scaling": {"minReplicas": 2}})).deployed_with_ready(2, ready);
+/// The operator was started again 20 s after its pods were made, which the status says: a look at them is due.
+fn since_20_s(mut world: World) -> World {
     let since = Timestamp::now() - SignedDuration::from_secs(20);
     world.edit(|pool| {
         pool.status = serde_json::from_value(json!({"conditions": [{
@@ -24,6 +23,13 @@ async fn two_pods(ready: u32) -> World {
         }]}))
         .unwrap();
     });
+    world
+}
+
+/// A pool that asks for two pods, of which so many are ready.
+fn two_pods(ready: u32) -> World {
+    let world = World::with_pool(json!({"scaling": {"minReplicas": 2}})).deployed_with_ready(2, ready);
+    let world = since_20_s(world);
     let waiting = json!({"waiting": {"reason": "ErrImagePull", "message": "not found"}});
     let unready = |name: &str| {
         let mut pod = pod(name);
@@ -64,15 +70,13 @@ async fn status_with(world: &mut World, reason: &str) -> Value {
         if condition(&status, "PodsReady").0 == reason {
             return status;
         }
-        let seen = lists(world);
-        assert!(seen.len() <= 2, "{:?}", world.api.summary());
         world.api.forget_status();
     }
 }
 
 #[tokio::test]
 async fn pods_that_are_ready_are_not_listed() {
-    let mut world = two_pods(2).await;
+    let mut world = two_pods(2);
     let status = world.reconcile_until(&Method::PATCH, STATUS).await.body["status"].clone();
     world.reconcile().await.unwrap();
     assert_eq!(
@@ -86,7 +90,7 @@ async fn pods_that_are_ready_are_not_listed() {
 
 #[tokio::test]
 async fn unready_pods_are_listed_once_and_their_trouble_is_reported() {
-    let mut world = two_pods(0).await;
+    let mut world = two_pods(0);
     let status = status_with(&mut world, "ImagePullFailed").await;
     let lists = lists(&world);
     let paths: Vec<_> = lists
@@ -129,7 +133,7 @@ async fn unready_pods_are_listed_once_and_their_trouble_is_reported() {
 
 #[tokio::test]
 async fn count_does_not_wait_for_pods_that_cannot_be_listed() {
-    let mut world = two_pods(1).await;
+    let mut world = two_pods(1);
     world.api.refuse_once("/replicasets", 500);
     world.push(40).await;
     let call = world.reconcile_until(&Method::PATCH, SCALE).await;
@@ -145,7 +149,7 @@ async fn count_does_not_wait_for_pods_that_cannot_be_listed() {
 
 #[tokio::test]
 async fn refused_pool_goes_on_reporting_its_pods() {
-    let mut world = two_pods(0).await;
+    let mut world = two_pods(0);
     world.older_pool("first", json!({}));
     let status = status_with(&mut world, "ImagePullFailed").await;
     assert_eq!(condition(&status, "Ready").0, "QueueTaken");
@@ -201,4 +205,27 @@ async fn template_that_never_worked_gets_three_pods_until_one_is_ready() {
     world.deploy(20);
     let status = world.reconcile_until(&Method::PATCH, STATUS).await.body["status"].clone();
     assert_eq!(status["provenTemplate"].as_str().map(str::len), Some(16));
+}
+
+#[tokio::test]
+async fn adopted_replica_set_is_listed_by_name_for_its_refusal() {
+    let target = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web"});
+    let mut world = World::with_pool(json!({"scaleTargetRef": target}));
+    world.ready = Some(0);
+    let mut world = since_20_s(world.beside_a(Kind::ReplicaSet, "web", 2));
+    let mut set = replica_set("deployment", 2);
+    set["status"] = json!({"replicas": 0, "conditions": [{
+        "type": "ReplicaFailure", "status": "True", "message": "pods \"web-x\" is forbidden: exceeded quota: q",
+    }]});
+    // The API server of this test does not select.
+    world.api.hold(vec![replica_set("other", 2), set], Vec::new());
+    let status = status_with(&mut world, "QuotaExceeded").await;
+    let (_, message) = condition(&status, "PodsReady");
+    assert!(message.ends_with("QuotaExceeded: exceeded quota: q"), "{message}");
+    let list = world.api.only(&Method::GET, "/replicasets");
+    assert!(
+        list.query.contains("fieldSelector=metadata.name%3Dweb"),
+        "{}",
+        list.query
+    );
 }
