@@ -64,7 +64,7 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// The image of the stock worker.
     pub worker_image: String,
-    /// How many looks at pods all pools together make.
+    /// Rate of the looks at pods, over all pools.
     pub look_pacer: LookPacer,
     /// What is remembered of each pool.
     pub memories: Memories,

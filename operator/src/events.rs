@@ -278,7 +278,7 @@ pub fn between(last: &WorkerPoolStatus, new: &WorkerPoolStatus) -> Vec<Event> {
     events
 }
 
-/// Whether a pool was not ready because of its pods, which are ready now: another event says so.
+/// The pool was not ready because of its pods, and they are ready now: another event says so.
 fn were_pods_the_cause(last: &WorkerPoolStatus, new: &WorkerPoolStatus) -> bool {
     let (before, after) = (
         find(last, conditions::PODS_READY),

@@ -91,7 +91,7 @@ pub struct PodSpec {
     pub termination_grace_period_seconds: Option<i64>,
     /// Whether its address is its node's.
     pub host_network: bool,
-    /// What its containers may mount.
+    /// Volumes that its containers may mount.
     pub volumes: Vec<Volume>,
 }
 
@@ -116,7 +116,7 @@ pub struct PodStatus {
     /// Its address, once it has one.
     #[serde(rename = "podIP")]
     pub pod_ip: Option<String>,
-    /// Why it failed, as `Evicted`.
+    /// The reason for which it failed, as `Evicted`.
     pub reason: Option<String>,
     /// The same in a sentence.
     pub message: Option<String>,
@@ -128,7 +128,7 @@ pub struct PodStatus {
     pub container_statuses: Vec<ContainerStatus>,
 }
 
-/// Something that holds of a pod or a ReplicaSet, or does not.
+/// A condition of a pod or a ReplicaSet.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ObjectCondition {
@@ -137,9 +137,9 @@ pub struct ObjectCondition {
     pub kind: String,
     /// True, False, Unknown.
     pub status: String,
-    /// Why, in one word.
+    /// The reason, in one word.
     pub reason: Option<String>,
-    /// Why, in a sentence.
+    /// The reason, in a sentence.
     pub message: Option<String>,
     /// Since when.
     pub last_transition_time: Option<Time>,
@@ -153,7 +153,7 @@ pub struct ContainerStatus {
     pub name: String,
     /// Its image, as in the spec until it has been pulled.
     pub image: String,
-    /// Whether it runs and its probes pass.
+    /// It runs, and its probes pass.
     pub ready: bool,
     /// How it is.
     pub state: ContainerState,

@@ -33,7 +33,7 @@ pub struct Seen<'a> {
     pub sets: &'a [ReplicaSet],
     /// Its pods, or one page of them.
     pub pods: &'a [Pod],
-    /// Whether there are more pods than these.
+    /// There are more pods than these.
     pub is_partial: bool,
     /// The time of the look.
     pub now: Timestamp,
@@ -50,13 +50,13 @@ pub struct Report {
     pub pod: Option<String>,
     /// The kubelet's, the scheduler's or the controller's own words, in one line.
     pub message: String,
-    /// Whether a pod has a trouble of the template ([`Trouble::is_of_template`]), be it the commonest or not.
+    /// A pod has a trouble of the template ([`Trouble::is_of_template`]), be it the commonest or not.
     pub is_of_template: bool,
-    /// Whether a pod of the newest revision was ready.
+    /// A pod of the newest revision was ready.
     pub newest_ready: bool,
-    /// How long ago the oldest pod was made that is starting.
+    /// Age of the oldest pod that is starting.
     pub starting_for: Option<Duration>,
-    /// Whether there were more pods than those that were listed.
+    /// There were more pods than those that were listed.
     pub is_partial: bool,
 }
 
@@ -116,7 +116,7 @@ fn add(groups: &mut BTreeMap<Trouble, Group>, count: u32, pod: Option<String>, f
     group.affected = group.affected.saturating_add(count);
 }
 
-/// The pods that the API server does not let a ReplicaSet make, and why. A Deployment that is paused does not show this.
+/// The number of pods that the API server does not let a ReplicaSet make, and the reason. A paused Deployment does not show it.
 fn refused(set: &ReplicaSet) -> Option<(u32, Finding)> {
     let missing = set.spec.replicas.unwrap_or(1).saturating_sub(set.status.replicas);
     let missing = u32::try_from(missing).ok().filter(|missing| *missing > 0)?;

@@ -28,7 +28,7 @@ use crate::{
 /// The most pods of one look. A pod has 8 KB; in one Deployment, most pods that fail do so for the same reason.
 const PODS_MAX: u32 = 50;
 
-/// Takes in what the watch shows of the pool's pods, and begins a look at them when it is time. Answers when to call it again.
+/// Takes in the counts of the pool's pods that the watch shows, and begins a look at them when it is due. Answers when to call it again.
 /// `workload`: `None` if it is not there, or is known by its `/scale` alone.
 pub(crate) fn follow(
     pool: &WorkerPool,
@@ -57,7 +57,7 @@ pub(crate) fn follow(
     }
 }
 
-/// Begins a look, and answers where its result comes.
+/// Begins a look, and answers the channel of its result.
 fn begin(
     pool: &WorkerPool,
     ctx: &Context,
@@ -74,7 +74,7 @@ fn begin(
             metrics.failed(error.kind());
             tracing::warn!(%pool, %error, "cannot find out why pods are not ready");
         });
-        // Nobody waits for it where the pods became ready meanwhile.
+        // The receiver is gone where the pods became ready meanwhile.
         let _ = sender.send(looked.ok());
     });
     result

@@ -1,11 +1,11 @@
-//! Why the pods of a workload are not ready.
+//! The reasons for which pods of a workload are not ready.
 //!
 //! Pods are not watched. The watch on the workload shows that fewer are ready than it asks for; where that lasts, its
 //! ReplicaSets and one page of its pods are listed, again at growing intervals.
 //!
 //! - `diagnosis`, `pod`: pure; from ReplicaSets and pods to the [`Trouble`] that most of them have.
-//! - `tracker`: pure; when to look, and what the last look found.
-//! - `pacer`: how many looks all pools together make.
+//! - `tracker`: pure; the times of looks, and the findings of the last one.
+//! - `pacer`: the rate of looks, over all pools.
 //! - `look`: the lists themselves.
 //! - `proof`: pure; whether the pod template is known to work, by which the count is limited.
 

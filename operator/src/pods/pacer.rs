@@ -1,4 +1,4 @@
-//! How many looks at pods all pools together make.
+//! The rate of looks at pods, over all pools.
 
 use std::{
     collections::BTreeSet,

@@ -42,7 +42,7 @@ pub(super) fn is_ready(pod: &Pod) -> bool {
     condition(pod, "Ready").is_some_and(|ready| ready.status == "True")
 }
 
-/// Why a pod has failed as a whole, as by an eviction. Its ReplicaSet makes another one.
+/// The reason for which a pod has failed as a whole, as by an eviction. Its ReplicaSet makes another one.
 pub(super) fn failure(pod: &Pod) -> Option<String> {
     (pod.status.phase.as_deref() == Some("Failed")).then(|| {
         let words = pod.status.reason.iter().chain(&pod.status.message);
@@ -51,7 +51,7 @@ pub(super) fn failure(pod: &Pod) -> Option<String> {
     })
 }
 
-/// Why an active pod is not ready; `None` if it is.
+/// The reason for which an active pod is not ready; `None` if it is.
 pub(super) fn finding(pod: &Pod, now: Timestamp) -> Option<Finding> {
     if is_ready(pod) {
         return None;
@@ -118,7 +118,7 @@ fn init_failure(status: &ContainerStatus, now: Timestamp) -> Option<Finding> {
     Some(Finding::new(Trouble::InitContainerFailing, message))
 }
 
-/// Why a container does not start, or not for long.
+/// The reason for which a container does not start, or ends soon.
 fn failing(status: &ContainerStatus, subject: &str, now: Timestamp) -> Option<Finding> {
     if status.ready {
         return None;

@@ -1,4 +1,4 @@
-//! When to look at the pods of a workload, and what the last look found. Pure.
+//! The times of looks at the pods of a workload, and the findings of the last one. Pure.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ const NEW_LOOKS: u32 = 2;
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// A container that ends again and again is ready for a moment in between: a trouble ends when this has passed without it.
 const CURED_AFTER: Duration = Duration::from_secs(10);
-/// How often the result of a look is asked for while it is under way.
+/// Interval at which the result of a look is asked for while it is under way.
 pub(super) const RESULT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The counts that the watch on a workload shows.
@@ -43,27 +43,27 @@ pub struct Earlier {
     pub lasted: Duration,
 }
 
-/// Whether the pods of a workload are ready, as a status reports it.
+/// Readiness of the pods of a workload, as a status reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness<'a> {
-    /// All that are asked for, none included.
+    /// All pods are ready that are asked for, or none is asked for.
     AllReady,
-    /// Some are not, and nothing is wrong yet. The report of the last look, if there was one.
+    /// Some pods are not ready, and nothing is wrong yet. The report of the last look, if there was one.
     Starting(Option<&'a Report>),
-    /// Some are not.
+    /// Some pods are not ready, and the reason is known, or they have been starting for too long.
     Failing {
         /// The reason.
         trouble: Trouble,
         /// The last look, if there was one.
         report: Option<&'a Report>,
-        /// For how long, at that look.
+        /// Time from their becoming unready to that look.
         lasted: Duration,
-        /// Whether none is ready, or has been for a moment only.
+        /// No pod is ready, or one has been for a moment only.
         none_ready: bool,
     },
-    /// The last status holds: nothing was looked at since a restart, or all are ready for a moment.
+    /// The last status holds: there was no look since a restart, or all pods have been ready for a moment only.
     AsBefore {
-        /// Whether none is ready, or has been for a moment only.
+        /// No pod is ready, or one has been for a moment only.
         none_ready: bool,
     },
 }
@@ -81,7 +81,11 @@ pub(super) enum Step {
 
 /// The pods of one pool that are not ready. Without an allocation while all are.
 #[derive(Debug, Default)]
-pub struct PodsTracker(Option<Box<Episode>>);
+pub struct PodsTracker {
+    episode: Option<Box<Episode>>,
+    /// The counts were seen before: the status is this operator's own.
+    is_begun: bool,
+}
 
 /// A time in which fewer pods are ready than the workload asks for.
 #[derive(Debug)]
@@ -89,10 +93,10 @@ struct Episode {
     /// The generation of the pool's spec that it is about.
     generation: Option<i64>,
     since: Instant,
-    /// Since when all are ready: it may be over.
+    /// The time since which all are ready: the episode may be over.
     all_ready_since: Option<Instant>,
     none_ready: bool,
-    /// Since when some are ready, while `none_ready` still holds.
+    /// The time since which some are ready, while `none_ready` still holds.
     some_ready_since: Option<Instant>,
     /// The last look, and how long the episode had lasted.
     report: Option<(Report, Duration)>,
@@ -103,7 +107,7 @@ struct Episode {
     slot: Option<Slot>,
     /// The look that is under way.
     under_way: Option<oneshot::Receiver<Looked>>,
-    /// Where the next look goes on, if the last one saw a part of the pods and found nothing.
+    /// The page with which the next look goes on, if the last one listed a part of the pods and found nothing.
     next_page: Option<String>,
 }
 
@@ -111,7 +115,7 @@ struct Episode {
 pub(super) type Looked = Option<(Report, Option<String>)>;
 
 impl PodsTracker {
-    /// Takes in what the watch shows. `earlier` is asked only where the pods have just become unready.
+    /// Takes in the counts that the watch shows. `earlier` is read with the first counts alone, where not all pods are ready.
     pub fn observe(
         &mut self,
         counts: PodCounts,
@@ -119,60 +123,63 @@ impl PodsTracker {
         now: Instant,
         earlier: impl FnOnce() -> Option<Earlier>,
     ) {
-        if counts.asked == 0 || (self.0.is_none() && counts.all_ready()) {
-            self.0 = None;
+        let is_first = !std::mem::replace(&mut self.is_begun, true);
+        if counts.asked == 0 || (self.episode.is_none() && counts.all_ready()) {
+            self.episode = None;
             return;
         }
-        let begin = || Box::new(Episode::new(counts, generation, now, earlier()));
-        let episode = self.0.get_or_insert_with(begin);
+        let episode = self.episode.get_or_insert_with(|| {
+            let earlier = if is_first { earlier() } else { None };
+            Box::new(Episode::new(counts, generation, now, earlier))
+        });
         if episode.generation != generation {
             episode.edited(generation, now);
         }
         episode.observe(counts, now);
         if episode.is_over(now) {
-            self.0 = None;
+            self.episode = None;
         }
     }
 
-    /// Forgets everything: nothing is known of this target's pods.
+    /// Ends the episode: nothing is known of the target's pods.
     pub fn reset(&mut self) {
-        self.0 = None;
+        self.episode = None;
     }
 
-    /// Why the pods are not ready: what the last look found, or what the status said before a restart. `None` once all are, and before
-    /// the first look. After an edit of the pool it may be that of the pods before the edit, until the look 15 s later.
+    /// The reason for which pods are not ready, as of the last look, or of the status before a restart. `None` once all are ready, and
+    /// before the first look. For 15 s after an edit of the pool, until the next look, it is that of the pods before the edit.
     #[must_use]
     pub fn trouble(&self) -> Option<Trouble> {
-        let episode = self.0.as_deref()?;
+        let episode = self.episode.as_deref()?;
         let found = episode.report.as_ref().map(|(report, _)| report.trouble);
         found.or(episode.earlier)
     }
 
-    /// Whether a pod had a trouble of its template at the last look.
+    /// A pod had a trouble of its template at the last look.
     #[must_use]
     pub fn is_of_template(&self) -> bool {
-        let report = self.0.as_deref().and_then(|episode| episode.report.as_ref());
+        let report = self.episode.as_deref().and_then(|episode| episode.report.as_ref());
         report.is_some_and(|(report, _)| report.is_of_template)
     }
 
-    /// Whether a pod of the newest revision was ready at the last look; `None` without a look.
+    /// A pod of the newest revision was ready at the last look; `None` without a look.
     #[must_use]
     pub fn newest_ready(&self) -> Option<bool> {
-        let (report, _) = self.0.as_deref()?.report.as_ref()?;
+        let (report, _) = self.episode.as_deref()?.report.as_ref()?;
         Some(report.newest_ready)
     }
 
-    /// Whether the pods are ready.
+    /// Readiness of the pods at this time.
     #[must_use]
     pub fn readiness(&self, now: Instant) -> Readiness<'_> {
-        self.0
+        self.episode
             .as_deref()
             .map_or(Readiness::AllReady, |episode| episode.readiness(now))
     }
 
     /// The next thing to do. Answers [`Step::Look`] once for each look.
     pub(super) fn step(&mut self, pacer: &LookPacer, now: Instant) -> Step {
-        let Some(episode) = &mut self.0 else {
+        let Some(episode) = &mut self.episode else {
             return Step::Rest;
         };
         episode.receive(now);
@@ -187,12 +194,12 @@ impl PodsTracker {
 
     /// The page of pods that the next look lists: a workload may have more than one look lists.
     pub(super) fn next_page(&self) -> Option<String> {
-        self.0.as_deref()?.next_page.clone()
+        self.episode.as_deref()?.next_page.clone()
     }
 
     /// A look was begun, whose result comes by this channel.
     pub(super) fn begun(&mut self, result: oneshot::Receiver<Looked>) {
-        if let Some(episode) = &mut self.0 {
+        if let Some(episode) = &mut self.episode {
             episode.under_way = Some(result);
         }
     }
@@ -242,7 +249,7 @@ impl Episode {
         }
         if counts.ready == 0 {
             if !self.none_ready {
-                // Others fail than at the last look, which may be minutes old.
+                // The last look, which may be minutes old, is about other pods.
                 self.next_look = self.next_look.min(now + FIRST_LOOK_AFTER);
             }
             self.none_ready = true;
@@ -272,7 +279,7 @@ impl Episode {
                 lasted,
                 none_ready,
             },
-            None if now >= self.late_at() => Readiness::Failing {
+            None if self.is_late(now) => Readiness::Failing {
                 trouble: Trouble::Starting,
                 report,
                 lasted: lasted.max(START_LIMIT),
@@ -282,7 +289,15 @@ impl Episode {
         }
     }
 
-    /// The time from which pods that are starting count as not ready. In a pool that keeps growing some pod always starts.
+    /// Pods have been starting for too long. Where there was a look, another one has to confirm it: in a pool that keeps growing some
+    /// pod is always starting, but not the same.
+    fn is_late(&self, now: Instant) -> bool {
+        let late_at = self.late_at();
+        let looked_at = self.report.as_ref().map(|(_, lasted)| self.since + *lasted);
+        now >= late_at && looked_at.is_none_or(|looked_at| looked_at >= late_at)
+    }
+
+    /// The time from which the oldest pod that is starting has been doing so for too long.
     fn late_at(&self) -> Instant {
         let report = self.report.as_ref();
         let oldest = report.and_then(|(report, lasted)| {
@@ -305,7 +320,7 @@ impl Episode {
         ]
     }
 
-    /// How long until something is to be done for a look; the inner `None`: nothing, while all are ready. The outer `None`: look now.
+    /// Time until something is to be done for a look; the inner `None`: nothing is, while all are ready. The outer `None`: look now.
     fn until_look(&mut self, pacer: &LookPacer, now: Instant) -> Option<Option<Duration>> {
         if self.all_ready_since.is_some() {
             return Some(None);
@@ -357,9 +372,13 @@ impl Episode {
                 // The pods with the trouble may not have been listed this time.
                 return;
             }
-            // They have a minute again.
+            // Pods that start after a trouble have as long as those of a new pool.
             self.since = now;
         }
         self.report = Some((report, now.saturating_duration_since(self.since)));
+        let late_at = self.late_at();
+        if is_starting && late_at > now {
+            self.next_look = self.next_look.min(late_at);
+        }
     }
 }

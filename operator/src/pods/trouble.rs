@@ -1,6 +1,6 @@
 //! The reasons for which pods are not ready.
 
-/// Why a pod is not ready, the most severe first.
+/// Reasons for which a pod is not ready, the most severe first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Trouble {
     /// A ResourceQuota allows no more pods.

@@ -1,7 +1,7 @@
 //! What the operator says about a pool. Pure: from what was seen and decided to the whole status.
 //!
 //! - `conditions`: what holds and what does not.
-//! - `pods`: whether its pods are ready.
+//! - `pods`: readiness of its pods.
 //! - `queues`: how deep the queues are.
 
 mod conditions;
@@ -35,7 +35,7 @@ pub struct Findings<'a> {
     pub view: Option<&'a View>,
     /// What is scaled, if it is there.
     pub deployment: Option<&'a Workload>,
-    /// Whether its pods are ready; `None` if it is known by its `/scale` alone.
+    /// Readiness of its pods; `None` if it is known by its `/scale` alone.
     pub readiness: Option<Readiness<'a>>,
     /// What was decided, and within which bounds, unless the pool is not served.
     pub decision: Option<(&'a Decision, &'a InForce)>,

@@ -1,4 +1,4 @@
-//! Whether the pods of a pool are ready, and what keeps the others from it.
+//! Readiness of a pool's pods, and the reason of those that are not ready.
 
 use std::time::Duration;
 
@@ -88,7 +88,7 @@ pub(super) fn pods_ready(pool: &WorkerPool, findings: &Findings<'_>, last: &Work
     }
 }
 
-/// Whether no pod is ready though some are asked for.
+/// No pod is ready though some are asked for.
 pub(super) fn none_ready(findings: &Findings<'_>) -> bool {
     matches!(
         findings.readiness,

@@ -134,8 +134,8 @@ pub async fn find(
     Ok(found.map(|workload| (place, workload)))
 }
 
-/// What is known of the pool's workload, whether or not the pool is served: its watch has shown it, and a Deployment of the
-/// pool's name is the pool's own.
+/// The pool's workload as its watch shows it, also of a pool that is not served. A Deployment of the pool's name is the pool's own, or it
+/// is not answered.
 #[must_use]
 pub fn known(pool: &WorkerPool, ctx: &Context) -> Option<Arc<Workload>> {
     let key = TargetKey::of(pool);

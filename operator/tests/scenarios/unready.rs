@@ -1,4 +1,4 @@
-//! Pools whose pods are not ready: which calls that costs, and what is said of it.
+//! Pools whose pods are not ready: the calls that this costs, and the status that comes of it.
 
 use http::Method;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
