@@ -130,8 +130,8 @@ async fn apply_deployment(
         Plan::Correct => observed.current,
     };
     let wanted = wanted.deployment.clone();
-    let changed_by = match (plan, state.drift.generation()) {
-        (Plan::Correct, Some(_)) => last_manager(pool, ctx).await,
+    let blame = match (plan, state.drift.generation()) {
+        (Plan::Correct, Some(_)) => blame(pool, ctx, &wanted).await,
         _ => None,
     };
     let Some(generation) = patch_deployment(pool, ctx, state, found, wanted, replicas).await? else {
@@ -144,7 +144,7 @@ async fn apply_deployment(
             if !corrected {
                 return Ok(Own::AsItShouldBe(None));
             }
-            Event::warning("DriftCorrected", "Apply", drift_note(pool, changed_by.as_deref()))
+            Event::warning("DriftCorrected", "Apply", drift_note(pool, blame.as_deref()))
         }
         Plan::Create => Event::normal(
             "DeploymentCreated",
@@ -195,9 +195,9 @@ async fn patch_deployment(
     Ok(Some(generation))
 }
 
-/// The manager that changed the Deployment last, beside the operator and Kubernetes' own controllers. Read before a correction, which
-/// takes the fields away from it. A list, as the operator has no right to get a Deployment. `None` if that cannot be told.
-async fn last_manager(pool: &WorkerPool, ctx: &Context) -> Option<String> {
+/// Who changed what of the Deployment. Read before a correction, which takes the fields away from them. A list, as the operator has no
+/// right to get a Deployment. `None` if that cannot be told.
+async fn blame(pool: &WorkerPool, ctx: &Context, wanted: &FullDeployment) -> Option<String> {
     let deployments: Api<Workload> =
         Api::namespaced_with(ctx.client.clone(), &pool.namespace()?, &Kind::Deployment);
     let named = ListParams::default().fields(&format!("metadata.name={}", pool.name_any()));
@@ -206,13 +206,13 @@ async fn last_manager(pool: &WorkerPool, ctx: &Context) -> Option<String> {
         .await
         .ok()?;
     let managed = found.items.pop()?.metadata.managed_fields?;
-    drift::last_manager(managed)
+    drift::blame(&managed, &serde_json::to_value(wanted).ok()?)
 }
 
-fn drift_note(pool: &WorkerPool, changed_by: Option<&str>) -> String {
-    let by = changed_by.map_or_else(String::new, |manager| format!(" (last by {manager})"));
+fn drift_note(pool: &WorkerPool, blame: Option<&str>) -> String {
+    let what = blame.map_or_else(String::new, |blame| format!(" ({blame})"));
     format!(
-        "somebody else changed the spec of the Deployment {}{by}; put back what the pool says. Change spec.template of the WorkerPool instead",
+        "somebody else changed the Deployment {}{what}; put back what the pool says. Change spec.template of the WorkerPool instead",
         pool.name_any()
     )
 }

@@ -11,6 +11,7 @@
 use std::time::{Duration, Instant};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use serde_json::Value;
 
 /// The managers of the operator begin with this.
 const OWN_MANAGERS: &str = "workerpool-operator/";
@@ -151,19 +152,56 @@ impl Drift {
     }
 }
 
-/// Who changed an object last, by its managed fields: neither the operator nor, through a subresource, a controller or a scaler.
+/// Who changed what of an object that should be as `wanted`, by its managed fields; where nobody has a field of ours, as it was taken
+/// away, who wrote last. Neither the operator nor, through a subresource, a controller or a scaler.
 #[must_use]
-pub fn last_manager(managed: Vec<ManagedFieldsEntry>) -> Option<String> {
-    let others = managed.into_iter().filter(|entry| {
+pub fn blame(managed: &[ManagedFieldsEntry], wanted: &Value) -> Option<String> {
+    let is_other = |entry: &&ManagedFieldsEntry| {
         let manager = entry.manager.as_deref().unwrap_or_default();
         entry.subresource.as_deref().unwrap_or_default().is_empty() && !manager.starts_with(OWN_MANAGERS)
+    };
+    let others = || managed.iter().filter(is_other);
+    let took = others().find_map(|entry| {
+        let field = first_owned(&entry.fields_v1.as_ref()?.0, wanted)?;
+        Some(format!("{field}, by {}", entry.manager.as_ref()?))
     });
-    let last = others.max_by(|one, other| one.time.cmp(&other.time));
-    last.and_then(|entry| entry.manager)
+    took.or_else(|| {
+        let last = others().max_by(|one, other| one.time.cmp(&other.time))?;
+        Some(format!("last by {}", last.manager.as_ref()?))
+    })
+}
+
+/// The path of the first field that managed fields have and `wanted` sets too.
+fn first_owned(fields: &Value, wanted: &Value) -> Option<String> {
+    fields.as_object()?.iter().find_map(|(key, below)| {
+        let (name, value) = match key.split_once(':')? {
+            ("f", name) => (name.to_owned(), wanted.get(name)?),
+            ("k", keys) => item(keys, wanted)?,
+            _ => return None,
+        };
+        if below.as_object().is_some_and(serde_json::Map::is_empty) {
+            return Some(name);
+        }
+        Some(format!("{name}.{}", first_owned(below, value)?))
+    })
+}
+
+/// The item of a list that has these keys, and how it is called.
+fn item<'a>(keys: &str, list: &'a Value) -> Option<(String, &'a Value)> {
+    let keys: serde_json::Map<String, Value> = serde_json::from_str(keys).ok()?;
+    let has_keys = |item: &&Value| keys.iter().all(|(key, value)| item.get(key) == Some(value));
+    let item = list.as_array()?.iter().find(has_keys)?;
+    let name = keys.values().next()?;
+    Some((
+        name.as_str().map_or_else(|| name.to_string(), str::to_owned),
+        item,
+    ))
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn shown(generation: i64, applied: &str) -> Option<Shown<'_>> {
@@ -252,22 +290,51 @@ mod tests {
         );
     }
 
+    fn entry(manager: &str, minute: u8, subresource: &str, fields: &Value) -> ManagedFieldsEntry {
+        serde_json::from_value(json!({
+            "manager": manager, "time": format!("2026-01-01T00:{minute:02}:00Z"), "subresource": subresource,
+            "fieldsV1": fields,
+        }))
+        .unwrap()
+    }
+
     #[test]
-    fn last_manager_is_neither_operator_nor_controller() {
-        let entry = |manager: &str, minute: u8, subresource: &str| {
-            serde_json::from_value(serde_json::json!({
-                "manager": manager, "time": format!("2026-01-01T00:{minute:02}:00Z"), "subresource": subresource,
-            }))
-            .unwrap()
+    fn blame_names_manager_that_has_field_of_ours() {
+        let wanted =
+            json!({"spec": {"template": {"spec": {"containers": [{"name": "worker", "image": "a"}]}}}});
+        let of = |container: &str, field: &str| {
+            let mut fields = json!({".": {}});
+            fields[field] = json!({});
+            let mut containers = json!({});
+            containers[format!("k:{{\"name\":\"{container}\"}}")] = fields;
+            json!({"f:spec": {"f:template": {"f:spec": {"f:containers": containers}}}})
         };
-        let managed = vec![
-            entry("kubectl-edit", 1, ""),
-            entry("kubectl-set", 2, ""),
-            entry("kube-controller-manager", 3, "status"),
-            entry("workerpool-operator/deployment", 4, ""),
+        let managed = [
+            entry("kubectl-set", 1, "", &of("worker", "f:image")),
+            entry("mesh", 2, "", &of("sidecar", "f:image")),
+            entry("kubectl-edit", 3, "", &of("worker", "f:tty")),
         ];
-        assert_eq!(last_manager(managed), Some("kubectl-set".to_owned()));
-        assert_eq!(last_manager(Vec::new()), None);
+        assert_eq!(
+            blame(&managed, &wanted).as_deref(),
+            Some("spec.template.spec.containers.worker.image, by kubectl-set")
+        );
+        assert_eq!(
+            blame(&managed[1..], &wanted).as_deref(),
+            Some("last by kubectl-edit")
+        );
+    }
+
+    #[test]
+    fn blame_names_neither_operator_nor_controller() {
+        let replicas = json!({"f:spec": {"f:replicas": {}}});
+        let managed = [
+            entry("kubectl-edit", 1, "", &json!({})),
+            entry("kube-controller-manager", 3, "status", &replicas),
+            entry("workerpool-operator/deployment", 4, "", &replicas),
+        ];
+        let wanted = json!({"spec": {"replicas": 1}});
+        assert_eq!(blame(&managed, &wanted).as_deref(), Some("last by kubectl-edit"));
+        assert_eq!(blame(&[], &wanted), None);
     }
 
     #[test]
