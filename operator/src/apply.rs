@@ -96,7 +96,7 @@ pub async fn apply(
 enum Own {
     /// It was applied, which is all for now: the watch shows what follows.
     Applied(Applied),
-    /// Only its count may have to change. What others changed is put back in so long.
+    /// Only its count may have to change now. What others changed is corrected in so long.
     AsItShouldBe(Option<Duration>),
 }
 
@@ -135,7 +135,11 @@ async fn apply_deployment(
         _ => None,
     };
     let Some(generation) = patch_deployment(pool, ctx, state, found, wanted, replicas).await? else {
-        return Ok(Own::Applied(Applied::later()));
+        return Ok(match plan {
+            // The count does not wait for it.
+            Plan::Correct => Own::AsItShouldBe(Some(CONFLICT_RETRY)),
+            _ => Own::Applied(Applied::later()),
+        });
     };
     let event = match plan {
         Plan::Correct => {
@@ -478,7 +482,7 @@ impl Scaling<'_> {
         version: Option<String>,
     ) -> Result<Applied, Error> {
         let (targets, name) = self.target()?;
-        // Whoever wrote a count without a version may have written the one that was there.
+        // Without a version another write may have come first, and this one may change nothing.
         let changes = version.is_some() && count != self.observed.current;
         let patch = Patch::Merge(match version {
             Some(version) => json!({"metadata": {"resourceVersion": version}, "spec": {"replicas": count}}),

@@ -63,7 +63,7 @@ const ASK_APART: Duration = Duration::from_secs(1);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Marks older than this may end before the pods have gone.
 const MARKS_USABLE: Duration = Duration::from_secs(20);
-/// No mark keeps a worker that is not ours from taking a job: so long ago it was seen to be idle, at most, when its pod goes.
+/// No mark keeps a worker that is not ours from taking a job. Its pod goes only if it was seen to be idle within this time.
 const FOREIGN_LOOK_USABLE: Duration = Duration::from_secs(2);
 /// In the middle of a roll-out nothing is lowered in part; its end wakes us, this is only in case.
 const ROLL_OUT_RETRY: Duration = Duration::from_secs(10);
@@ -169,7 +169,7 @@ pub enum Progress {
 pub enum HeldBack {
     /// All pods that would have to go hold a job.
     BusyWorkers,
-    /// A roll-out is under way, and Kubernetes would shrink old and new pods alike; not told where all of them go.
+    /// A roll-out is under way, and Kubernetes would shrink old and new pods alike. Does not keep a count from falling to 0.
     RollingOut,
     /// Redis could not be asked who is idle.
     CannotAsk(String),
@@ -302,11 +302,11 @@ impl ScaleDown {
         Ok(Progress::Waiting(ANSWER_TIMEOUT))
     }
 
-    /// What to do where there are not as many pods as there should be; nothing where there are.
+    /// Pods may be missing, or one too many: what to do before any is marked. `None` to go on.
     fn await_count(&mut self, found: &Found, target: Target<'_>, now: Instant) -> Option<Progress> {
         let there = target.order.count(&found.pods);
         if let Some(wanted) = found.rolling_out {
-            // All go. One that is just being made bears no mark yet, and would go with the others.
+            // All pods go. A pod that is just being made bears no mark yet and would go with them.
             let wait = match there {
                 0 => return Some(Progress::Lower(target.to)),
                 _ if there < wanted => self.wait_for_more(there, now),
