@@ -14,11 +14,12 @@ POD = "spec.template.spec"
 CONTAINER = f"{POD}.containers.0"
 TOLERATION = {"key": "batch", "operator": "Exists"}
 AFFINITY = {"nodeAffinity": {}}
+WORKER_RESOURCES = {"limits": {"cpu": "500m", "memory": "128Mi"}, "requests": {"cpu": "10m", "memory": "16Mi"}}
 RESOURCES = {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "2Gi"}}
 DIGEST = "sha256:" + "0" * 64
 
 # Whole things of Kubernetes: one value each.
-OF_KUBERNETES = {"resources", "affinity"}
+OF_KUBERNETES = {"resources", "workerResources", "affinity"}
 
 # The value, what it is set to, and where that is found: object, path, what is there.
 EFFECTS = [
@@ -33,6 +34,16 @@ EFFECTS = [
     *[("imagePullSecrets", [{"name": "r"}], name, f"{POD}.imagePullSecrets", [{"name": "r"}]) for name in (OPERATOR, API, REDIS)],
     ("operator.replicas", 2, OPERATOR, "spec.replicas", 2),
     ("operator.workerImage", "worker:2", OPERATOR, f"{CONTAINER}.env.0.value", "worker:2"),
+    *[
+        (path, value, OPERATOR, f"{CONTAINER}.env.1", {"name": "WORKERPOOL_WORKER_RESOURCES", "value": json.dumps(setting, separators=(",", ":"))})
+        for path, value, setting in [
+            ("operator.replicas", 1, WORKER_RESOURCES),
+            # Helm merges maps: what is not named stays.
+            ("operator.workerResources", {"limits": {"cpu": 2}}, WORKER_RESOURCES | {"limits": {"cpu": 2, "memory": "128Mi"}}),
+            ("operator.workerResources", {"limits": None}, {"requests": WORKER_RESOURCES["requests"]}),
+            ("operator.workerResources", None, {}),
+        ]
+    ],
     ("serviceAccount.name", "wp", "ServiceAccount/wp", "metadata.namespace", "workerpool-system"),
     ("serviceAccount.name", "wp", OPERATOR, f"{POD}.serviceAccountName", "wp"),
     ("serviceAccount.name", "wp", "ClusterRoleBinding/workerpool-operator", "subjects.0.name", "wp"),
@@ -58,7 +69,7 @@ EFFECTS = [
     ("redis.storage.existingClaim", "old", REDIS, f"{POD}.volumes.0.persistentVolumeClaim.claimName", "old"),
 ]
 # Each after the variables that the component always has.
-for component, name, first in [("operator", OPERATOR, 1), ("api", API, 4)]:
+for component, name, first in [("operator", OPERATOR, 2), ("api", API, 4)]:
     EFFECTS += [
         (f"{component}.log.filter", "debug", name, f"{CONTAINER}.env.{first}", {"name": "WORKERPOOL_LOG", "value": "debug"}),
         (f"{component}.log.format", "json", name, f"{CONTAINER}.env.{first}", {"name": "WORKERPOOL_LOG_FORMAT", "value": "json"}),
@@ -105,6 +116,8 @@ MISTAKES = [
     ("operator.log.format", "xml", "at '/operator/log/format': value must be one of '', 'text', 'json'"),
     ("operator.resources.limit", {}, "at '/operator/resources': additional properties 'limit' not allowed"),
     ("operator.resources.limits.memory", "256 MB", "at '/operator/resources/limits/memory': '256 MB' does not match pattern"),
+    ("operator.workerResources", {"claims": []}, "at '/operator/workerResources': additional properties 'claims' not allowed"),
+    ("operator.workerResources.limits.memory", "256 MB", "at '/operator/workerResources/limits/memory': '256 MB' does not match pattern"),
     ("operator.nodeSelector", {"gpu": True}, "at '/operator/nodeSelector/gpu': got boolean, want string"),
     ("rbac.create", "yes please", "at '/rbac/create': got string, want boolean"),
     ("serviceAccount.create", False, "serviceAccount.name is needed when serviceAccount.create is false"),

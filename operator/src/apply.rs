@@ -22,6 +22,7 @@ use crate::{
     drift::{self, Plan, Shown},
     error::{self, Error},
     events::Event,
+    objects::request_hash,
     observe::Observed,
     refusal::Refusal,
     scale_down::{HeldBack, Order, Progress, Target},
@@ -227,23 +228,24 @@ pub(crate) fn refresh_wanted(pool: &WorkerPool, ctx: &Context, state: &mut PoolS
         return;
     }
     let source = &observed.source;
-    let generation = pool.metadata.generation;
+    let request = request_hash(pool);
     let found = observed.deployment.as_deref();
     let up_to_date = state.wanted.take().filter(|wanted| {
-        wanted.generation == generation
+        wanted.request == request
             && wanted.server == source.server
             && selects_as(&wanted.deployment, pool, found)
     });
     let build = || {
         let inputs = Inputs {
             image: &ctx.worker_image,
+            resources: &ctx.worker_resources,
             server: &source.server,
             queues: &source.own().cloned().collect::<Vec<_>>(),
             selector: found.map(|found| &found.spec.selector),
         };
         let deployment = build_deployment(pool, inputs);
         Wanted {
-            generation,
+            request,
             server: source.server.clone(),
             template: template_hash(&deployment),
             deployment,

@@ -5,6 +5,8 @@ use std::{net::SocketAddr, time::Duration};
 use clap::Parser;
 use telemetry::{InvalidLogFilter, Logs, TelemetryArgs};
 
+use crate::deployment::WorkerResources;
+
 /// Watches WorkerPools, and gives each as many workers as its queue needs
 #[derive(Debug, Parser)]
 #[command(version, mut_args(telemetry::ignore_empty_variable))]
@@ -17,6 +19,15 @@ pub struct Args {
         default_value = concat!("workerpool:", env!("CARGO_PKG_VERSION"))
     )]
     worker_image: String,
+
+    /// Requests and limits of the containers of that image, unless the pool's template sets any; {} for none
+    #[arg(
+        long,
+        env = "WORKERPOOL_WORKER_RESOURCES",
+        value_name = "JSON",
+        default_value_t = WorkerResources::default()
+    )]
+    worker_resources: WorkerResources,
 
     /// How many pools are reconciled at once
     #[arg(
@@ -79,6 +90,8 @@ pub struct Args {
 pub struct Config {
     /// The image of the stock worker.
     pub worker_image: String,
+    /// Requests and limits of the containers of that image.
+    pub worker_resources: WorkerResources,
     /// How many pools are reconciled at once.
     pub concurrency: u16,
     /// The name of this operator among its replicas.
@@ -108,6 +121,7 @@ impl Args {
     pub fn validate(self) -> Result<(Config, Logs), InvalidLogFilter> {
         let config = Config {
             worker_image: self.worker_image,
+            worker_resources: self.worker_resources,
             concurrency: self.reconcile_concurrency,
             instance: self.instance,
             election: self.leader_elect.then(|| ElectionConfig {

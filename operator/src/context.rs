@@ -17,12 +17,14 @@ use crate::{
     autoscalers::Autoscalers,
     bounds::Schedules,
     claims::Claims,
+    deployment::WorkerResources,
     drift::Drift,
     error::Error,
     events::{Budget, Events},
     foreign::Listed,
     leader::Leadership,
     metrics::Metrics,
+    objects::request_hash,
     pods::{LookPacer, PodsTracker, TemplateProof},
     queues::Queues,
     scale_down::{ScaleDown, patience::Patience},
@@ -66,6 +68,8 @@ pub struct Context {
     pub worker_image: String,
     /// Rate of the looks at pods, over all pools.
     pub look_pacer: LookPacer,
+    /// Requests and limits of the containers of that image.
+    pub worker_resources: WorkerResources,
     /// What is remembered of each pool.
     pub memories: Memories,
 }
@@ -144,8 +148,8 @@ pub struct Written {
 /// A Deployment that was built.
 #[derive(Clone)]
 pub struct Wanted {
-    /// From this generation of the spec.
-    pub generation: Option<i64>,
+    /// From a pool with this [`request_hash`].
+    pub request: u64,
     /// For this server.
     pub server: Server,
     /// The Deployment.
@@ -159,8 +163,8 @@ pub struct Wanted {
 struct Backoff {
     failures: u32,
     until: Instant,
-    /// Of the spec that failed.
-    generation: Option<i64>,
+    /// The [`request_hash`] of the pool that failed.
+    request: u64,
 }
 
 impl Context {
@@ -239,11 +243,11 @@ impl Memories {
         };
     }
 
-    /// How long to leave a pool alone that failed; not at all if its spec was changed since.
+    /// How long to leave a pool alone that failed; not at all if a user changed it since.
     pub fn backoff(&self, pool: &WorkerPool, now: Instant) -> Option<Duration> {
         let backoffs = self.backoffs();
         let backoff = backoffs.get(&PoolRef::from_obj(pool))?;
-        let applies = backoff.generation == pool.metadata.generation && backoff.until > now;
+        let applies = backoff.request == request_hash(pool) && backoff.until > now;
         applies.then(|| backoff.until - now)
     }
 
@@ -258,7 +262,7 @@ impl Memories {
         let backoff = Backoff {
             failures: failures.saturating_add(1),
             until: now + wait,
-            generation: pool.metadata.generation,
+            request: request_hash(pool),
         };
         backoffs.insert(pool_ref, backoff);
         wait
@@ -302,6 +306,16 @@ mod tests {
         memories.failed(&pool, now);
         pool.metadata.generation = Some(2);
         assert_eq!(memories.backoff(&pool, now), None, "an edit is tried at once");
+
+        memories.failed(&pool, now);
+        pool.metadata.resource_version = Some("2".to_owned());
+        assert!(memories.backoff(&pool, now).is_some(), "a status is no edit");
+        pool.labels_mut().insert("team".to_owned(), "a".to_owned());
+        assert_eq!(
+            memories.backoff(&pool, now),
+            None,
+            "a label may be what was missing"
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use futures::{FutureExt, Stream, StreamExt, TryStreamExt, future::BoxFuture};
 use kube::{
     Api, Client, ResourceExt,
     runtime::{
-        Controller, WatchStreamExt, controller, predicates,
+        Controller, WatchStreamExt, controller,
         reflector::{self, Store, store::Writer},
         utils::PredicateConfig,
         watcher,
@@ -31,7 +31,7 @@ use crate::{
     jobs,
     leader::Leadership,
     metrics::Metrics,
-    objects::prune,
+    objects::{prune, request_hash},
     pods::LookPacer,
     queues::Queues,
     reconcile::{is_overwritten, on_error, reconcile},
@@ -98,6 +98,7 @@ pub async fn run(
         metrics: Arc::clone(&metrics),
         worker_image: config.worker_image.clone(),
         look_pacer: LookPacer::default(),
+        worker_resources: config.worker_resources.clone(),
         memories: Memories::default(),
     });
     let jobs = jobs::Parts {
@@ -181,7 +182,7 @@ async fn tell_when_up_to_date(ctx: Arc<Context>) {
     ctx.metrics.up_to_date();
 }
 
-/// Pools whose spec changed. Status is ours, and never wakes us.
+/// Pools that a user changed. Status is ours, and never wakes us.
 fn pool_changes(
     ctx: Arc<Context>,
     writer: Writer<WorkerPool>,
@@ -195,7 +196,10 @@ fn pool_changes(
         .inspect_ok(move |event| take_in_claims(&ctx, &pools, event))
         .inspect(move |result| tell(&told, watches::POOLS, result))
         .applied_objects()
-        .predicate_filter(predicates::generation, PredicateConfig::default());
+        .predicate_filter(
+            |pool: &WorkerPool| Some(request_hash(pool)),
+            PredicateConfig::default(),
+        );
     only_good(events)
 }
 

@@ -1,5 +1,8 @@
 //! Kubernetes objects as far as the operator looks at them; those with replicas are [`crate::targets::Workload`]s.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use crds::WorkerPool;
 use k8s_openapi::{
     api::{
         apps::v1::ReplicaSet as FullReplicaSet,
@@ -10,12 +13,22 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
-use kube::Resource;
+use kube::{Resource, ResourceExt};
 use serde::Deserialize;
 
 /// Takes the managed fields away: half of an object's metadata, and nobody reads them.
 pub fn prune(metadata: &mut ObjectMeta) {
     metadata.managed_fields = None;
+}
+
+/// Hash of what a pool asks for: its spec (by the generation), its labels, which its Deployment gets, and its deletion. A write of
+/// the status does not change it.
+#[must_use]
+pub fn request_hash(pool: &WorkerPool) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let is_deleted = pool.metadata.deletion_timestamp.is_some();
+    (pool.metadata.generation, is_deleted, pool.labels()).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// A ReplicaSet.

@@ -13,6 +13,7 @@ use crate::{
     context::{Context, PoolState},
     error::Error,
     foreign,
+    objects::request_hash,
     queues::{Chores, Source, View},
     refusal::Refusal,
     source,
@@ -127,7 +128,7 @@ async fn server(
     let current = state
         .wanted
         .as_ref()
-        .is_none_or(|wanted| wanted.generation == pool.metadata.generation);
+        .is_none_or(|wanted| wanted.request == request_hash(pool));
     if let Some((server, read_at)) = state.server.as_ref().filter(|_| current) {
         let age = read_at.elapsed();
         if age < SECRETS_REFUSED || (age < SECRETS_USABLE && !refused()) {

@@ -1,4 +1,4 @@
-//! The labels of a pool's pods, and the selector of its Deployment.
+//! The labels of a pool's Deployment and of its pods, and the selector of the Deployment.
 //!
 //! A Deployment's selector cannot change. New ones select by the pool's name alone, so that every other label is the template's to
 //! set; one that exists keeps its selector, and its pods the labels that are in it.
@@ -17,6 +17,12 @@ use crate::{
 
 type Labels = BTreeMap<String, String>;
 
+/// Labels of the pool that its Deployment does not get: by these Helm, Argo CD and kubectl know what they applied, and the
+/// Deployment would count as theirs.
+const TOOLS: [&str; 2] = ["app.kubernetes.io/instance", "app.kubernetes.io/managed-by"];
+/// The same, with every name of these domains.
+const TOOL_DOMAINS: [&str; 3] = ["helm.sh/", "argocd.argoproj.io/", "kubectl.kubernetes.io/"];
+
 /// The Services of workerpool's API and Redis select by this label, beside a name that the user's own pods may have.
 const PART_OF: &str = "app.kubernetes.io/part-of";
 const WORKERPOOL: &str = "workerpool";
@@ -29,8 +35,20 @@ pub(super) fn selector(pool: &str) -> LabelSelector {
     }
 }
 
-/// The labels of the Deployment, and of its pods where the template has no others.
-pub(super) fn defaults(pool: &str) -> Labels {
+/// The labels of the Deployment: the pool's, so that a policy on Deployments can be met, and the operator's own over them.
+pub(super) fn of_deployment(pool: &WorkerPool) -> Labels {
+    let is_of_tool =
+        |label: &str| TOOLS.contains(&label) || TOOL_DOMAINS.iter().any(|domain| label.starts_with(domain));
+    let labels = pool.labels().iter().filter(|(label, _)| !is_of_tool(label));
+    let mut labels: Labels = labels
+        .map(|(label, value)| (label.clone(), value.clone()))
+        .collect();
+    labels.extend(defaults(&pool.name_any()));
+    labels
+}
+
+/// The operator's own labels of the Deployment, and of its pods where the template has no others.
+fn defaults(pool: &str) -> Labels {
     [
         ("app.kubernetes.io/managed-by", "workerpool-operator"),
         ("app.kubernetes.io/name", "workerpool-worker"),

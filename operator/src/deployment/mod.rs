@@ -2,8 +2,8 @@
 //!
 //! `template` fills in what the pool's template leaves out, with `program` (which program the container `worker` runs, and
 //! how ours gets into somebody else's image), `environment` (its settings), `listener` (its port and probes), `secrets` (its
-//! files), `ending` (how long a pod may take to end), `restricted` (the security contexts) and `names` (what the template has
-//! taken). `labels` are those of the pods.
+//! files), `ending` (how long a pod may take to end), `restricted` (the security contexts), `resources` (requests and limits) and
+//! `names` (what the template has taken). `labels` are those of the Deployment and of its pods.
 
 mod ending;
 mod environment;
@@ -11,6 +11,7 @@ mod labels;
 mod listener;
 mod names;
 mod program;
+mod resources;
 mod restricted;
 mod secrets;
 mod template;
@@ -30,6 +31,7 @@ pub use self::{
     ending::{GRACE_MAX, grace_seconds},
     labels::labels_not_taken,
     listener::check_listener,
+    resources::{InvalidResources, WorkerResources},
 };
 use crate::targets::Workload;
 
@@ -42,6 +44,8 @@ pub const POOL: &str = "workerpool.dev/pool";
 pub struct Inputs<'a> {
     /// The image of the stock worker.
     pub image: &'a str,
+    /// Requests and limits of the containers of that image.
+    pub resources: &'a WorkerResources,
     /// Where the pool's Redis is.
     pub server: &'a Server,
     /// Which queues there.
@@ -65,9 +69,9 @@ pub fn build_deployment(pool: &WorkerPool, inputs: Inputs<'_>) -> Deployment {
     metadata.labels = Some(labels::of_pods(&name, pod_labels, &selector));
     let mut deployment = Deployment {
         metadata: ObjectMeta {
-            name: Some(name.clone()),
+            name: Some(name),
             namespace: pool.namespace(),
-            labels: Some(labels::defaults(&name)),
+            labels: Some(labels::of_deployment(pool)),
             owner_references: Some(owner(pool).into_iter().collect()),
             ..ObjectMeta::default()
         },

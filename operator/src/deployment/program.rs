@@ -1,17 +1,14 @@
 //! Which program the container `worker` runs, and how our worker gets into an image that has it not.
 
-use std::collections::BTreeMap;
-
 use crds::handler::Handler;
 use k8s_openapi::{
-    api::core::v1::{
-        Container, EmptyDirVolumeSource, PodSpec, ResourceRequirements, SecurityContext, Volume, VolumeMount,
-    },
+    api::core::v1::{Container, EmptyDirVolumeSource, PodSpec, SecurityContext, Volume, VolumeMount},
     apimachinery::pkg::api::resource::Quantity,
 };
 
 use super::{
     names::{free_name, is_mounted},
+    resources::WorkerResources,
     restricted,
 };
 
@@ -53,7 +50,12 @@ impl Program {
 
 /// Has our worker copied from `image` into the pod, before anything else in it starts. Answers where the copy lies in the
 /// container, whose image needs nothing for it, not even a shell or a writable root. Names and folders of the template stay.
-pub(super) fn copy_into(pod: &mut PodSpec, container: usize, image: &str) -> String {
+pub(super) fn copy_into(
+    pod: &mut PodSpec,
+    container: usize,
+    image: &str,
+    resources: &WorkerResources,
+) -> String {
     let volumes = pod.volumes.get_or_insert_default();
     let mount = VolumeMount {
         name: free_name(NAME, |name| volumes.iter().any(|volume| volume.name == name)),
@@ -62,7 +64,10 @@ pub(super) fn copy_into(pod: &mut PodSpec, container: usize, image: &str) -> Str
     };
     volumes.push(volume(&mount.name));
     let copy = format!("{}/worker", mount.mount_path);
-    let copier = copier(pod, image, &copy, mount.clone());
+    let copier = Container {
+        resources: resources.of_copier(pod),
+        ..copier(pod, image, &copy, mount.clone())
+    };
     pod.init_containers.get_or_insert_default().insert(0, copier);
     let mounts = pod.containers[container].volume_mounts.get_or_insert_default();
     mounts.push(VolumeMount {
@@ -84,11 +89,6 @@ fn copier(pod: &PodSpec, image: &str, copy: &str, mount: VolumeMount) -> Contain
         image: Some(image.to_owned()),
         command: Some([STOCK, "copy-to", copy].map(str::to_owned).to_vec()),
         volume_mounts: Some(vec![mount]),
-        resources: Some(ResourceRequirements {
-            requests: Some(amounts("10m", "16Mi")),
-            limits: Some(amounts("500m", "64Mi")),
-            ..ResourceRequirements::default()
-        }),
         security_context: Some(SecurityContext {
             // Where the pod is root as a whole; else the image or the pod says it, and a cluster may allow only its own choice.
             run_as_user: (user == Some(0)).then_some(USER),
@@ -96,13 +96,6 @@ fn copier(pod: &PodSpec, image: &str, copy: &str, mount: VolumeMount) -> Contain
         }),
         ..Container::default()
     }
-}
-
-fn amounts(cpu: &str, memory: &str) -> BTreeMap<String, Quantity> {
-    BTreeMap::from([
-        ("cpu".to_owned(), Quantity(cpu.to_owned())),
-        ("memory".to_owned(), Quantity(memory.to_owned())),
-    ])
 }
 
 fn volume(name: &str) -> Volume {

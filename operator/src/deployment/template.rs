@@ -24,7 +24,7 @@ pub(super) fn fill(template: &mut PodTemplateSpec, pool: &WorkerPool, inputs: In
         .get_or_insert(grace_seconds(worker).into());
     let container = worker_container(&mut pod.containers);
     let program = Program::of(&pod.containers[container], worker.handler.as_ref(), inputs.image);
-    fill_program(pod, container, program, pool, inputs.image);
+    fill_program(pod, container, program, pool, inputs);
     secrets::mount(pod, container, pool, inputs.server, program);
     let env = pod.containers[container].env.get_or_insert_default();
     for variable in environment(pool, inputs, Ending::within(grace, worker), program) {
@@ -73,10 +73,12 @@ fn worker_container(containers: &mut Vec<Container>) -> usize {
 }
 
 /// What the container runs, and what goes with that. Of a program that is not ours nothing is known, and nothing is changed.
-fn fill_program(pod: &mut PodSpec, position: usize, program: Program, pool: &WorkerPool, image: &str) {
+fn fill_program(pod: &mut PodSpec, position: usize, program: Program, pool: &WorkerPool, inputs: Inputs<'_>) {
+    let Inputs { image, resources, .. } = inputs;
     let path = match program {
         Program::Foreign => return,
         Program::Stock => {
+            resources.fill_worker(pod, position, &pool.spec.worker, image);
             let container = &mut pod.containers[position];
             container.image.get_or_insert_with(|| image.to_owned());
             container
@@ -85,7 +87,7 @@ fn fill_program(pod: &mut PodSpec, position: usize, program: Program, pool: &Wor
             pod.security_context.get_or_insert_with(restricted::pod);
             program::STOCK.to_owned()
         }
-        Program::Copied => program::copy_into(pod, position, image),
+        Program::Copied => program::copy_into(pod, position, image, resources),
     };
     let container = &mut pod.containers[position];
     container.command.get_or_insert_with(|| vec![path]);

@@ -6,6 +6,7 @@ use super::*;
 
 mod labels;
 mod listener;
+mod resources;
 
 fn pool(spec: serde_json::Value) -> WorkerPool {
     serde_json::from_value(json!({
@@ -36,12 +37,23 @@ fn built_beside(
     queues: &[&str],
     selector: Option<&LabelSelector>,
 ) -> serde_json::Value {
+    built_with_resources(pool, server, queues, selector, &WorkerResources::default())
+}
+
+fn built_with_resources(
+    pool: &WorkerPool,
+    server: &Server,
+    queues: &[&str],
+    selector: Option<&LabelSelector>,
+    resources: &WorkerResources,
+) -> serde_json::Value {
     let queues: Vec<_> = queues
         .iter()
         .map(|queue| Queue::new(queue.parse().unwrap()))
         .collect();
     let inputs = Inputs {
         image: "workerpool:1",
+        resources,
         server,
         queues: &queues,
         selector,
@@ -175,6 +187,7 @@ fn worker_is_told_how_other_programs_speak_unless_by_default() {
             .collect();
         let inputs = Inputs {
             image: "workerpool:1",
+            resources: &WorkerResources::default(),
             server: &crate::source::place(&pool).unwrap(),
             queues: &queues,
             selector: None,
@@ -389,6 +402,7 @@ fn deployment_is_applied_again_only_when_something_in_it_changed() {
             &pool(spec),
             Inputs {
                 image,
+                resources: &WorkerResources::default(),
                 server: &server,
                 queues: &queues,
                 selector: None,
@@ -469,7 +483,7 @@ fn our_worker_is_copied_before_anything_else_starts_by_a_container_that_may_do_n
             "volumeMounts": [{"name": "workerpool-worker", "mountPath": "/workerpool"}],
             "resources": {
                 "requests": {"cpu": "10m", "memory": "16Mi"},
-                "limits": {"cpu": "500m", "memory": "64Mi"},
+                "limits": {"cpu": "500m", "memory": "128Mi"},
             },
             "securityContext": {
                 "allowPrivilegeEscalation": false,

@@ -158,7 +158,10 @@ impl PodsTracker {
     /// A pod had a trouble of its template at the last look.
     #[must_use]
     pub fn is_of_template(&self) -> bool {
-        let report = self.episode.as_deref().and_then(|episode| episode.report.as_ref());
+        let report = self
+            .episode
+            .as_deref()
+            .and_then(|episode| episode.report.as_ref());
         report.is_some_and(|(report, _)| report.is_of_template)
     }
 

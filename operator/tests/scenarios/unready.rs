@@ -172,7 +172,7 @@ async fn refused_pool_does_not_report_pods_of_somebody_else() {
 /// The template works neither at first nor later, in a pool of at most 20; then a pod of it is ready.
 #[tokio::test]
 async fn template_that_never_worked_gets_three_pods_until_one_is_ready() {
-    let mut world = two_pods(0).await;
+    let mut world = two_pods(0);
     world.edit(|pool| pool.spec.scaling.max_replicas = 20);
     world.pool_changes_to("2001", |pool| {
         let condition = &mut pool.status.as_mut().unwrap().conditions[0];

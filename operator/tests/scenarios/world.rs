@@ -16,7 +16,7 @@ use operator::{
     PoolRef,
     autoscalers::{Autoscalers, Scaler},
     context::{Context, Memories},
-    deployment::{Inputs, build_deployment},
+    deployment::{Inputs, WorkerResources, build_deployment},
     error::Error,
     events::Events,
     leader::Leadership,
@@ -104,6 +104,7 @@ impl World {
             metrics,
             worker_image: IMAGE.to_owned(),
             look_pacer: LookPacer::default(),
+            worker_resources: WorkerResources::default(),
             memories: Memories::default(),
         });
         ctx.claims().set(&pool);
@@ -159,6 +160,7 @@ impl World {
         let queues: Vec<_> = queues.iter().filter_map(|queue| queue.own().cloned()).collect();
         let inputs = Inputs {
             image: IMAGE,
+            resources: &self.ctx.worker_resources,
             server: &server,
             queues: &queues,
             selector,

@@ -1,4 +1,4 @@
-//! Whose labels the pods bear, and by which their Deployment selects them.
+//! The labels of the Deployment and of its pods, and those by which it selects them.
 
 use super::*;
 use crate::scale_down::{LEAVING, STAYING};
@@ -75,9 +75,13 @@ fn existing_deployment_keeps_its_selector_and_pods_their_labels_in_it() {
     );
 }
 
+/// What differs from 0.1.0 are the default requests and limits, which come with the image of the new release.
 #[test]
 fn deployment_of_0_1_0_is_not_rolled_out_again() {
-    let built = built_with(&pool(json!({})), Some(&old_selector()));
+    let pool = pool(json!({}));
+    let server = crate::source::place(&pool).unwrap();
+    let none = "{}".parse().unwrap();
+    let built = built_with_resources(&pool, &server, &["queue"], Some(&old_selector()), &none);
     let labels = json!({NAME: "workerpool-worker", MANAGED_BY: "workerpool-operator", POOL: "hw7"});
     assert_eq!(built["metadata"]["labels"], labels);
     // As 0.1.0 computed it over everything in the Deployment.
@@ -108,6 +112,7 @@ fn deployment_is_built_again_when_selector_is_another() {
     let build = |selector| {
         let inputs = Inputs {
             image: "workerpool:1",
+            resources: &WorkerResources::default(),
             server: &server,
             queues: &[],
             selector,
@@ -120,4 +125,46 @@ fn deployment_is_built_again_when_selector_is_another() {
     assert!(selects_as(&kept, &pool, Some(&found)) && selects_as(&new, &pool, None));
     // It was deleted, so that the labels could be taken.
     assert!(!selects_as(&kept, &pool, None) && !selects_as(&new, &pool, Some(&found)));
+}
+
+fn with_labels(labels: &serde_json::Value) -> WorkerPool {
+    let mut pool = pool(json!({}));
+    pool.metadata.labels = serde_json::from_value(labels.clone()).unwrap();
+    pool
+}
+
+#[test]
+fn deployment_gets_labels_of_pool_and_pods_do_not() {
+    let plain = built_with(&with_labels(&json!({})), None);
+    let deployment = built_with(
+        &with_labels(&json!({"team": "a", NAME: "mine", POOL: "other"})),
+        None,
+    );
+    assert_eq!(
+        deployment["metadata"]["labels"],
+        json!({"team": "a", NAME: "workerpool-worker", MANAGED_BY: "workerpool-operator", POOL: "hw7"})
+    );
+    assert_eq!(
+        deployment["spec"], plain["spec"],
+        "no label of the pool rolls its pods"
+    );
+    let applied = |deployment: &serde_json::Value| deployment["metadata"]["annotations"][APPLIED].clone();
+    assert_ne!(applied(&deployment), applied(&plain), "the label is applied");
+}
+
+#[test]
+fn deployment_does_not_get_labels_by_which_tools_know_their_objects() {
+    let deployment = built_with(
+        &with_labels(&json!({
+            "app.kubernetes.io/instance": "shop", MANAGED_BY: "Helm", "helm.sh/chart": "shop-1", "argocd.argoproj.io/instance": "shop",
+            "kubectl.kubernetes.io/default": "1", "app.kubernetes.io/version": "2",
+        })),
+        None,
+    );
+    assert_eq!(
+        deployment["metadata"]["labels"],
+        json!({
+            "app.kubernetes.io/version": "2", NAME: "workerpool-worker", MANAGED_BY: "workerpool-operator", POOL: "hw7",
+        })
+    );
 }
