@@ -15,6 +15,7 @@ use kube::{Resource, ResourceExt, runtime::watcher};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
+    decoding::Guarded,
     objects::prune,
     targets::{TargetKey, group_of},
 };
@@ -67,23 +68,31 @@ pub trait Scaler:
     /// The kind, as it is told.
     const KIND: &'static str;
 
-    /// The target.
-    fn target(&self) -> &AutoscalerTarget;
+    /// The target; `None` if the autoscaler cannot be decoded.
+    fn target(&self) -> Option<&AutoscalerTarget>;
 }
 
 impl Scaler for Autoscaler {
     const KIND: &'static str = "HorizontalPodAutoscaler";
 
-    fn target(&self) -> &AutoscalerTarget {
-        &self.spec.scale_target_ref
+    fn target(&self) -> Option<&AutoscalerTarget> {
+        Some(&self.spec.scale_target_ref)
     }
 }
 
 impl Scaler for ScaledObject {
     const KIND: &'static str = "ScaledObject";
 
-    fn target(&self) -> &AutoscalerTarget {
-        &self.spec.scale_target_ref
+    fn target(&self) -> Option<&AutoscalerTarget> {
+        Some(&self.spec.scale_target_ref)
+    }
+}
+
+impl<K: Scaler> Scaler for Guarded<K> {
+    const KIND: &'static str = K::KIND;
+
+    fn target(&self) -> Option<&AutoscalerTarget> {
+        self.0.as_ref().ok()?.target()
     }
 }
 
@@ -210,7 +219,10 @@ impl Autoscalers {
 
 impl Index {
     fn set(&mut self, owner: Owner, scaler: &impl Scaler) -> Vec<TargetKey> {
-        let scales = scaler.target();
+        // One that cannot be decoded scales what it did before, as far as anybody knows.
+        let Some(scales) = scaler.target() else {
+            return Vec::new();
+        };
         let target = TargetKey {
             namespace: owner.namespace.clone(),
             group: group_of(scales.api_version.as_deref().unwrap_or("apps/v1")).to_owned(),
@@ -366,6 +378,32 @@ mod tests {
         assert!(autoscalers.of(&web(Kind::Deployment)).is_some());
         autoscalers.take_in(&watcher::Event::Delete(hpa));
         assert_eq!(autoscalers.of(&web(Kind::Deployment)), None);
+    }
+
+    #[test]
+    fn autoscaler_that_cannot_be_decoded_keeps_its_target_until_deleted() {
+        let autoscalers = Autoscalers::default();
+        let target = web(Kind::Deployment);
+        let guarded = |object: serde_json::Value| {
+            serde_json::from_str::<Guarded<ScaledObject>>(&object.to_string()).unwrap()
+        };
+        let metadata = json!({"namespace": "default", "name": "keda"});
+        let spec = json!({"scaleTargetRef": {"name": "web"}});
+        let good = || guarded(json!({"metadata": metadata, "spec": spec}));
+        let bad = || guarded(json!({"metadata": metadata, "spec": {"scaleTargetRef": "web"}}));
+        autoscalers.take_in(&watcher::Event::Apply(good()));
+        assert_eq!(autoscalers.take_in(&watcher::Event::Apply(bad())), []);
+        for event in [
+            watcher::Event::Init,
+            watcher::Event::InitApply(bad()),
+            watcher::Event::InitDone,
+        ] {
+            assert_eq!(autoscalers.take_in(&event), []);
+        }
+        assert_eq!(autoscalers.of(&target).as_deref(), Some("ScaledObject keda"));
+        let freed = autoscalers.take_in(&watcher::Event::Delete(bad()));
+        assert_eq!(freed, std::slice::from_ref(&target));
+        assert_eq!(autoscalers.of(&target), None);
     }
 
     #[test]

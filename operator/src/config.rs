@@ -178,6 +178,24 @@ mod tests {
     }
 
     #[test]
+    fn worker_resources_of_manifest_are_default() {
+        let manifest = include_str!("../../deploy/operator/operator.yaml");
+        let default = format!("value: '{}'", WorkerResources::default());
+        assert!(manifest.contains(&default), "{default}");
+    }
+
+    #[test]
+    fn worker_resources_that_nobody_could_have_are_refused() {
+        let given = r#"{"requests": {"cpu": 1}, "limits": {"cpu": "500m"}}"#;
+        let error = Args::try_parse_from(["operator", "--worker-resources", given]).unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.contains("the request of cpu (1) is above its limit (500m)"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn empty_variable_is_absent() {
         let command = Args::command();
         let variables = command

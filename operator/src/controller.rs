@@ -8,8 +8,9 @@ use std::{
 
 use crds::WorkerPool;
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt, future::BoxFuture};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client, Resource, ResourceExt,
     runtime::{
         Controller, WatchStreamExt, controller,
         reflector::{self, Store, store::Writer},
@@ -26,6 +27,7 @@ use crate::{
     claims::Thing,
     config::Config,
     context::{Context, Memories},
+    decoding::{Guarded, Undecodable, decoded},
     error::Error,
     events::Events,
     jobs,
@@ -106,6 +108,7 @@ pub async fn run(
         pools: pools.clone(),
         queues: ctx.queues.clone(),
         metrics: Arc::clone(&metrics),
+        undecodable: ctx.watches.undecodable.clone(),
         instance: config.instance.clone(),
     };
     let jobs = look_after_jobs(jobs, ctx.leadership.clone());
@@ -151,6 +154,8 @@ async fn follow_leadership(ctx: Arc<Context>) {
                 tracing::info!(epoch, "leading");
                 let client = ctx.client.clone();
                 clearing.spawn(scale_down::clear_leftovers(client, epoch, LEFTOVERS_AFTER));
+                ctx.watches.undecodable.begin_term();
+                ctx.watches.undecodable.report(&ctx.events);
             }
             None => tracing::info!("not leading any more"),
         }
@@ -188,10 +193,14 @@ fn pool_changes(
     writer: Writer<WorkerPool>,
 ) -> impl Stream<Item = watcher::Result<WorkerPool>> + Send + 'static {
     let pools = ctx.pools.clone();
+    let known = pools.clone();
     let told = Arc::clone(&ctx);
-    let events = watcher(Api::<WorkerPool>::all(ctx.client.clone()), watch())
+    let guarded = Arc::clone(&ctx);
+    let events = watcher(Api::<Guarded<WorkerPool>>::all(ctx.client.clone()), watch())
         .default_backoff()
-        .modify(|pool| prune(&mut pool.metadata))
+        .modify(|pool| prune(pool.meta_mut()))
+        .inspect_ok(move |event| take_in_undecodable(&guarded, event))
+        .try_filter_map(move |event| ready(Ok(decoded(event, |pool| with_last_spec(pool, &known)))))
         .reflect(writer)
         .inspect_ok(move |event| take_in_claims(&ctx, &pools, event))
         .inspect(move |result| tell(&told, watches::POOLS, result))
@@ -201,6 +210,31 @@ fn pool_changes(
             PredicateConfig::default(),
         );
     only_good(events)
+}
+
+/// Counts and reports objects that cannot be decoded.
+fn take_in_undecodable<K: Resource<DynamicType = ()>>(ctx: &Context, event: &watcher::Event<Guarded<K>>) {
+    if ctx.watches.undecodable.on_event(event, &ctx.metrics) && ctx.leadership.term().is_some() {
+        ctx.watches.undecodable.report(&ctx.events);
+    }
+}
+
+/// A pool that could be decoded before goes on with the spec and the status of then: its claims stay, and it may be deleted. The
+/// generation is that of the spec.
+fn with_last_spec(undecodable: Undecodable, pools: &Store<WorkerPool>) -> Option<WorkerPool> {
+    let Undecodable { metadata, .. } = undecodable;
+    let namespace = metadata.namespace.as_deref()?;
+    let known = pools.get(&PoolRef::new(metadata.name.as_deref()?).within(namespace))?;
+    if known.metadata.uid != metadata.uid {
+        // It was deleted, and another has its name.
+        return None;
+    }
+    let mut pool = WorkerPool::clone(&known);
+    pool.metadata = ObjectMeta {
+        generation: known.metadata.generation,
+        ..metadata
+    };
+    Some(pool)
 }
 
 /// Workloads of a kind that changed in any way or are gone: of each, who scales it wants to know. Any Deployment may be a
@@ -310,10 +344,11 @@ fn gone(ctx: &Context, pool: &PoolRef) -> Vec<PoolRef> {
 
 /// Follows what others scale. A cluster without KEDA has no ScaledObjects, and is asked for them from time to time.
 async fn follow<K: Scaler>(ctx: Arc<Context>, watch_name: &'static str) {
-    let events = watcher(Api::<K>::all(ctx.client.clone()), watch())
+    let events = watcher(Api::<Guarded<K>>::all(ctx.client.clone()), watch())
         .default_backoff()
-        .modify(slim);
-    let heard = |result: &watcher::Result<watcher::Event<K>>| ctx.watches.heard(watch_name, result);
+        .modify(slim)
+        .inspect_ok(|event| take_in_undecodable(&ctx, event));
+    let heard = |result: &watcher::Result<watcher::Event<Guarded<K>>>| ctx.watches.heard(watch_name, result);
     let changed = |changed: &TargetKey| wake(&ctx, |target| target == changed);
     ctx.autoscalers.clone().follow(events, heard, changed).await;
 }
@@ -354,5 +389,45 @@ fn take_in(outcome: Outcome, ctx: &Context) {
             ctx.metrics.failed("controller");
             tracing::error!(%error, "the controller failed");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pool(uid: &str, version: &str, spec: &serde_json::Value) -> Guarded<WorkerPool> {
+        let deleted = (version != "1").then_some("2026-01-02T00:00:00Z");
+        let pool = json!({
+            "metadata": {"name": "hw7", "namespace": "default", "uid": uid, "resourceVersion": version, "generation": 3,
+                "labels": {"version": version}, "deletionTimestamp": deleted},
+            "spec": spec,
+        });
+        serde_json::from_str(&pool.to_string()).unwrap()
+    }
+
+    #[test]
+    fn pool_that_cannot_be_decoded_any_more_has_last_spec_and_metadata_of_now() {
+        let (pools, mut writer) = reflector::store();
+        let last = json!({"scaling": {"maxReplicas": 7}});
+        let mut known = pool("a", "1", &last).0.unwrap();
+        known.metadata.generation = Some(2);
+        writer.apply_watcher_event(&watcher::Event::Apply(known.clone()));
+        let undecodable = |uid| *pool(uid, "2", &json!({"scaling": 7})).0.unwrap_err();
+
+        let kept = with_last_spec(undecodable("a"), &pools).unwrap();
+        assert_eq!(kept.spec.scaling.max_replicas, 7);
+        assert_eq!(kept.metadata.resource_version.as_deref(), Some("2"));
+        assert_eq!(kept.labels()["version"], "2");
+        assert_eq!(kept.metadata.generation, Some(2), "of the spec");
+        assert_ne!(request_hash(&kept), request_hash(&known), "its deletion is seen");
+
+        assert_eq!(
+            with_last_spec(undecodable("b"), &pools),
+            None,
+            "another of its name"
+        );
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! - [`config`]: the program's settings. `main` parses, wires and joins.
 //! - [`controller`]: what is watched in Kubernetes, and the one place where results end up.
-//! - [`watches`]: how far those have come, and what they wait for.
+//! - [`watches`]: how far those have come, and what they wait for; [`decoding`]: objects that cannot be decoded.
 //! - [`context`]: what reconciling is given, and what it remembers of each pool.
 //! - [`reconcile`]: one pool, once: observe → decide → apply → report, on one screen; [`observe`] and [`apply`] are its ends.
 //! - [`leader`]: of several operators, which one acts.
@@ -30,6 +30,7 @@ pub mod claims;
 pub mod config;
 pub mod context;
 pub mod controller;
+pub mod decoding;
 pub mod demand;
 pub mod deployment;
 pub mod drift;

@@ -116,6 +116,7 @@ const POOL_STATES: [PoolStates; 2] = [
 pub struct Metrics {
     decisions: Family<DecisionLabels, Counter>,
     errors: Family<ErrorLabels, Counter>,
+    undecodable: Family<KindLabels, Gauge>,
     events_dropped: Counter,
     reconcile_seconds: Option<Histogram>,
     reaction_seconds: Option<Histogram>,
@@ -134,6 +135,11 @@ struct DecisionLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ErrorLabels {
     kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabels {
+    kind: String,
 }
 
 impl Metrics {
@@ -155,6 +161,11 @@ impl Metrics {
             "reconcile_errors",
             "Pools that could not be reconciled, by what failed",
             metrics.errors.clone(),
+        );
+        registry.register(
+            "undecodable_objects",
+            "Objects that cannot be decoded now, and are left as they are",
+            metrics.undecodable.clone(),
         );
         registry.register(
             "events_dropped",
@@ -198,6 +209,15 @@ impl Metrics {
     /// Something failed, of this kind.
     pub fn failed(&self, kind: &'static str) {
         self.errors.get_or_create(&ErrorLabels { kind }).inc();
+    }
+
+    /// So many objects of a kind cannot be decoded now.
+    pub fn undecodable(&self, kind: &str, count: usize) {
+        let labels = KindLabels {
+            kind: kind.to_owned(),
+        };
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.undecodable.get_or_create(&labels).set(count);
     }
 
     /// An event could not be published.

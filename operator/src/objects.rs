@@ -175,3 +175,29 @@ pub struct ContainerStatus {
     /// How often it was restarted.
     pub restart_count: i32,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_differs_after_change_by_user_and_not_after_status() {
+        let mut pool = WorkerPool::new("hw7", crds::WorkerPoolSpec::default());
+        let mut last = request_hash(&pool);
+        let mut differs = |pool: &WorkerPool| {
+            let before = std::mem::replace(&mut last, request_hash(pool));
+            before != last
+        };
+        pool.metadata.resource_version = Some("2".to_owned());
+        pool.status = Some(crds::status::WorkerPoolStatus::default());
+        assert!(!differs(&pool), "the status");
+        pool.metadata.generation = Some(2);
+        assert!(differs(&pool), "the spec");
+        pool.labels_mut().insert("team".to_owned(), "a".to_owned());
+        assert!(differs(&pool), "a label");
+        pool.labels_mut().clear();
+        assert!(differs(&pool), "no label");
+        pool.metadata.deletion_timestamp = Some(Time(jiff::Timestamp::UNIX_EPOCH));
+        assert!(differs(&pool), "the deletion");
+    }
+}

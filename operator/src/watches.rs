@@ -9,7 +9,7 @@ use std::{
 use kube::runtime::watcher;
 use tokio::sync::watch;
 
-use crate::{error, targets::Kind};
+use crate::{decoding::UndecodableObjects, error, targets::Kind};
 
 /// A watch that failed is tried again sooner than this. One that goes on where it was says nothing until something changes,
 /// so after so long without another failure it is taken to be well.
@@ -29,9 +29,13 @@ pub const AUTOSCALERS: &str = "HorizontalPodAutoscalers";
 /// What is watched of ScaledObjects, where there are any.
 pub const SCALED_OBJECTS: &str = "ScaledObjects";
 
-/// How far each watch has come. Clones share it.
+/// How far each watch has come, and what of it cannot be decoded. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Watches(Arc<watch::Sender<BTreeMap<&'static str, Progress>>>);
+pub struct Watches {
+    progress: Arc<watch::Sender<BTreeMap<&'static str, Progress>>>,
+    /// Objects that cannot be decoded.
+    pub undecodable: UndecodableObjects,
+}
 
 #[derive(Clone, Debug, Default)]
 struct Progress {
@@ -80,7 +84,10 @@ impl Default for Watches {
             (SCALED_OBJECTS, Need::Answer),
         ];
         let kinds = kinds.map(|(kind, need)| (kind, Progress::of(need)));
-        Self(Arc::new(watch::Sender::new(kinds.into())))
+        Self {
+            progress: Arc::new(watch::Sender::new(kinds.into())),
+            undecodable: UndecodableObjects::default(),
+        }
     }
 }
 
@@ -100,12 +107,12 @@ impl Watches {
     pub async fn listed(&self) {
         let all_listed = |watches: &BTreeMap<_, Progress>| !watches.values().any(Progress::holds_up);
         // The sender lives as long as this.
-        let _ = self.0.subscribe().wait_for(all_listed).await;
+        let _ = self.progress.subscribe().wait_for(all_listed).await;
     }
 
     /// A pool names something of this kind, which is watched from now on.
     pub fn want(&self, kind: &'static str) {
-        self.0.send_if_modified(|watches| {
+        self.progress.send_if_modified(|watches| {
             let news = !watches.contains_key(kind);
             watches.entry(kind).or_insert_with(|| Progress::of(Need::Some));
             news
@@ -116,7 +123,7 @@ impl Watches {
     pub async fn wanted(&self, kind: &'static str) {
         let wanted = |watches: &BTreeMap<_, Progress>| watches.contains_key(kind);
         // The sender lives as long as this.
-        let _ = self.0.subscribe().wait_for(wanted).await;
+        let _ = self.progress.subscribe().wait_for(wanted).await;
     }
 
     /// Waits a while for a kind to be listed.
@@ -128,7 +135,7 @@ impl Watches {
             let progress = watches.get(kind);
             progress.is_some_and(|progress| progress.listed || progress.failure.is_some())
         };
-        let mut watches = self.0.subscribe();
+        let mut watches = self.progress.subscribe();
         let settled = tokio::time::timeout(patience, watches.wait_for(settled)).await;
         let progress = match &settled {
             Ok(Ok(watches)) => watches.get(kind).cloned().unwrap_or_default(),
@@ -148,7 +155,7 @@ impl Watches {
     }
 
     fn verdict(&self, now: Instant) -> Result<(), String> {
-        let watches = self.0.borrow();
+        let watches = self.progress.borrow();
         let needed = watches.iter().filter(|(_, progress)| progress.need == Need::List);
         let waits = needed.filter_map(|(kind, progress)| {
             let failure = progress.failure.as_ref();
@@ -167,7 +174,7 @@ impl Watches {
     }
 
     fn went_well(&self, kind: &'static str, listed: bool) {
-        self.0.send_if_modified(|watches| {
+        self.progress.send_if_modified(|watches| {
             let progress = watches.entry(kind).or_default();
             if progress.failure.take().is_some() {
                 tracing::info!(watch = kind, "goes on");
@@ -179,7 +186,7 @@ impl Watches {
     }
 
     fn failed(&self, kind: &'static str, why: String) {
-        self.0.send_if_modified(|watches| {
+        self.progress.send_if_modified(|watches| {
             let progress = watches.entry(kind).or_default();
             if progress.failure.as_ref().is_none_or(|(last, _)| *last != why) {
                 match progress.need {

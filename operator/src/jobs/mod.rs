@@ -39,7 +39,14 @@ use self::{
     desk::{Desk, Tools},
     objects::WatchedJob,
 };
-use crate::{error, events::Events, metrics::Metrics, queues::Queues};
+use crate::{
+    decoding::{Guarded, UndecodableObjects},
+    error,
+    events::Events,
+    metrics::Metrics,
+    objects::prune,
+    queues::Queues,
+};
 
 /// How long a watch lasts before it is made anew.
 const WATCH_SECONDS: u32 = 120;
@@ -68,6 +75,8 @@ pub struct Parts {
     pub queues: Queues,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Objects that cannot be decoded.
+    pub undecodable: UndecodableObjects,
     /// The name of this operator among its replicas.
     pub instance: String,
 }
@@ -91,10 +100,26 @@ async fn run_once(parts: Parts) {
     }
     let news = parts.queues.news();
     let watch = watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE);
+    let events = Events::start(
+        parts.client.clone(),
+        Arc::clone(&parts.metrics),
+        &parts.instance,
+        EVENTS,
+    );
     let metrics = Arc::clone(&parts.metrics);
-    let jobs = watcher(Api::<WatchedJob>::all(parts.client.clone()), watch)
+    let (reports, counts) = (events.clone(), Arc::clone(&parts.metrics));
+    let undecodable = parts.undecodable;
+    let jobs = watcher(Api::<Guarded<WatchedJob>>::all(parts.client.clone()), watch)
         .default_backoff()
-        .modify(WatchedJob::prune)
+        .modify(|job| match &mut job.0 {
+            Ok(job) => job.prune(),
+            Err(undecodable) => prune(&mut undecodable.metadata),
+        })
+        .inspect_ok(move |event| {
+            if undecodable.on_event(event, &counts) {
+                undecodable.report(&reports);
+            }
+        })
         .inspect_err(move |error| {
             metrics.failed("watch");
             let error = error::watch_in_words(error);
@@ -102,12 +127,7 @@ async fn run_once(parts: Parts) {
         })
         .filter_map(|event| ready(event.ok()));
     let tools = Tools {
-        events: Events::start(
-            parts.client.clone(),
-            Arc::clone(&parts.metrics),
-            &parts.instance,
-            EVENTS,
-        ),
+        events,
         client: parts.client,
         pools: parts.pools,
         queues: parts.queues,

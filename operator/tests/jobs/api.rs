@@ -113,9 +113,10 @@ impl ApiServer {
     }
 
     fn tell(&self, kind: &str, job: &Value) {
-        let change = json!({"type": kind, "object": job});
-        // Nobody may be watching.
-        let _ = self.changes.send(format!("{change}\n"));
+        // As the API server writes it: the type first. Nobody may be watching.
+        let _ = self
+            .changes
+            .send(format!("{{\"type\":\"{kind}\",\"object\":{job}}}\n"));
     }
 
     async fn answer(self, request: Request<kube::client::Body>) -> Response<Body> {

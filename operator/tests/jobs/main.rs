@@ -13,13 +13,16 @@ use crds::WorkerPool;
 use futures::StreamExt;
 use kube::runtime::{reflector, watcher};
 use operator::{
-    PoolRef, jobs,
+    PoolRef,
+    decoding::UndecodableObjects,
+    jobs,
     leader::Leadership,
     metrics::Metrics,
     queues::{Queues, Source},
 };
 use prometheus_client::registry::Registry;
 use queue::{Queue, Subject, test_server::RedisServer};
+use serde_json::json;
 
 /// A pool on a Redis of its own, and an operator that looks after the Jobs.
 struct World {
@@ -31,7 +34,13 @@ struct World {
 
 impl World {
     async fn new() -> Self {
+        Self::beside(|_| {}).await
+    }
+
+    /// Beside what is there when the operator starts.
+    async fn beside(prepare: impl FnOnce(&ApiServer)) -> Self {
         let (api, client) = ApiServer::start();
+        prepare(&api);
         let redis = RedisServer::start().unwrap();
         let mut registry = telemetry::registry("operator", "test");
         let metrics = Arc::new(Metrics::register(&mut registry));
@@ -52,6 +61,7 @@ impl World {
             pools,
             queues: queues.clone(),
             metrics,
+            undecodable: UndecodableObjects::default(),
             instance: "test".to_owned(),
         };
         tokio::spawn(async move {
@@ -130,6 +140,26 @@ async fn submissions_that_hang_hold_no_slot_of_queue_the_pool_moves_to() {
     world.api.create("next");
     world.is_submitted("next").await;
     world.redis.thaw().unwrap();
+}
+
+#[tokio::test]
+async fn job_that_cannot_be_decoded_fails_alone() {
+    let world = World::beside(|api| api.create_as("bad", "0000-bad", json!({"poolName": 7}))).await;
+    let count = || world.scrape("workerpool_operator_undecodable_objects{kind=\"Job\"} ");
+    let known = || world.scrape("workerpool_operator_jobs ");
+    assert_eq!((count(), known()), (Some(1), Some(1)), "beside the first");
+    // One that could be decoded before is known until it is deleted.
+    world.api.create_as("first", "0000-first", json!({"poolName": 7}));
+    eventually("it is counted", || count() == Some(2)).await;
+    assert_eq!(known(), Some(1));
+    world.api.remove("first");
+    eventually("it is forgotten", || (count(), known()) == (Some(1), Some(0))).await;
+
+    world
+        .api
+        .create_as("bad", "0000-bad", json!({"poolName": "pool", "payload": {}}));
+    world.is_submitted("bad").await;
+    assert_eq!(count(), Some(0));
 }
 
 #[tokio::test]

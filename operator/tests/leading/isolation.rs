@@ -68,6 +68,36 @@ async fn watches_that_are_ended_are_begun_anew() {
 }
 
 #[tokio::test]
+async fn pool_that_cannot_be_decoded_delays_no_other_and_keeps_its_spec() {
+    let world = two_pools().await;
+    for queue in ["queue", "other"] {
+        world.push_to(queue).await;
+    }
+    world.has_replicas_by_a(1).await;
+    eventually("both are served", || world.api.replicas(BROKEN) == 1).await;
+    world.api.spoil(BROKEN);
+    world.api.spoil("never");
+    let (ended, begun) = world.api.watches();
+    world.api.end_watches();
+    eventually("they are back", || world.api.watches() >= (ended, begun + ended)).await;
+    for queue in ["queue", "other"] {
+        world.push_to(queue).await;
+    }
+    world.has_replicas(2).await;
+    eventually("it is served by its last spec", || {
+        world.api.replicas(BROKEN) == 2
+    })
+    .await;
+    let events = |who| {
+        let mut writes = world.api.writes_of(who, world.started);
+        writes.retain(|write| write.reason.as_deref() == Some("Undecodable"));
+        writes.len()
+    };
+    eventually("both have an event", || events("a") == 2).await;
+    assert_eq!(events("b"), 0, "a standby writes nothing");
+}
+
+#[tokio::test]
 async fn redis_that_answers_nonsense_delays_no_other() {
     let redis = RedisServer::start().unwrap();
     let address = redis.server().address.to_string();

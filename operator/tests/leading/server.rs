@@ -27,6 +27,8 @@ pub(crate) struct Write {
     /// By whom.
     pub(crate) who: &'static str,
     pub(crate) path: String,
+    /// Of an event.
+    pub(crate) reason: Option<String>,
     pub(crate) code: u16,
     pub(crate) at: Instant,
 }
@@ -150,6 +152,27 @@ impl ApiServer {
         };
     }
 
+    /// The pool over this target has a spec that no operator of this release can decode, from the next list on; it is made where
+    /// there is none.
+    pub(crate) fn spoil(&self, target: &str) {
+        let mut inner = self.lock();
+        let at = inner
+            .pools
+            .iter()
+            .position(|pool| pool["metadata"]["name"] == target);
+        let at = at.unwrap_or_else(|| {
+            let mut pool = inner.pools[0].clone();
+            pool["metadata"]["name"] = json!(target);
+            pool["metadata"]["uid"] = json!(target);
+            inner.pools.push(pool);
+            inner.pools.len() - 1
+        });
+        let pool = &mut inner.pools[at];
+        pool["spec"]["scaling"] = json!({"maxReplicas": "many"});
+        pool["metadata"]["generation"] = json!(2);
+        pool["metadata"]["resourceVersion"] = json!("2");
+    }
+
     /// Ends all watches, as a server does whose history no longer reaches back to where they began.
     pub(crate) fn end_watches(&self) {
         let gone = json!({"type": "ERROR", "object": refusal(410).1});
@@ -182,7 +205,7 @@ impl ApiServer {
         if query.contains("watch=true") {
             return self.watch(uri.path(), way);
         }
-        let body = serde_json::from_slice(&body).unwrap_or_default();
+        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         let (code, answer) = self.lock().answer(who, &method, uri.path(), &body);
         if let Some(target) = scaled(uri.path())
             && method == Method::PATCH
@@ -196,6 +219,7 @@ impl ApiServer {
             self.lock().writes.push(Write {
                 who,
                 path: uri.path().to_owned(),
+                reason: body["reason"].as_str().map(str::to_owned),
                 code,
                 at: Instant::now(),
             });

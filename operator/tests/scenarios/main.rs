@@ -3,6 +3,7 @@
 // Fixtures are not tests to clippy, and they too may say what they expect.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod admitted;
 mod api;
 mod drifting;
 mod following;

@@ -19,7 +19,7 @@ use crds::{WorkerPool, job::status::JobStatus};
 use futures::{Stream, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
-    Client,
+    Client, Resource,
     runtime::{reflector::Store, watcher},
 };
 use queue::{Cancel, JobId};
@@ -34,7 +34,10 @@ use super::{
     plan::{Line, Step},
     slots::Slots,
 };
-use crate::{PoolRef, error::Error, events::Events, metrics::Metrics, queues::Queues, schedule::Schedule};
+use crate::{
+    PoolRef, decoding::Guarded, error::Error, events::Events, metrics::Metrics, queues::Queues,
+    schedule::Schedule,
+};
 
 /// Without anything to do.
 const LONGEST_REST: Duration = Duration::from_secs(30);
@@ -119,7 +122,7 @@ impl Desk {
     /// Looks after the Jobs that `watch` tells of; `pools` names pools whose queue has news. Runs until one of them ends.
     pub(super) async fn run(
         mut self,
-        watch: impl Stream<Item = watcher::Event<WatchedJob>>,
+        watch: impl Stream<Item = watcher::Event<Guarded<WatchedJob>>>,
         mut pools: mpsc::UnboundedReceiver<PoolRef>,
     ) {
         let mut watch = std::pin::pin!(watch);
@@ -150,11 +153,14 @@ impl Desk {
 }
 
 impl Desk {
-    fn hear(&mut self, event: watcher::Event<WatchedJob>) {
+    fn hear(&mut self, event: watcher::Event<Guarded<WatchedJob>>) {
         match event {
-            watcher::Event::Apply(job) | watcher::Event::InitApply(job) => self.see(&job),
+            watcher::Event::Apply(job) | watcher::Event::InitApply(job) => match &job.0 {
+                Ok(job) => self.see(job),
+                Err(undecodable) => self.see_metadata(&undecodable.metadata),
+            },
             watcher::Event::Delete(job) => {
-                if let Some(uid) = job.metadata.uid.as_deref() {
+                if let Some(uid) = job.meta().uid.as_deref() {
                     self.forget(uid);
                 }
             }
@@ -193,6 +199,17 @@ impl Desk {
         entry.see(&job.metadata, now);
         entry.listing = self.listing;
         self.consider(&uid);
+    }
+
+    /// A Job that cannot be decoded any more goes on with what is known of it; one that never could be is none.
+    fn see_metadata(&mut self, metadata: &ObjectMeta) {
+        let uid = metadata.uid.as_deref().unwrap_or_default();
+        if let Some(entry) = self.jobs.get_mut(uid) {
+            entry.see(metadata, Instant::now());
+            entry.listing = self.listing;
+            let uid = Arc::clone(&entry.uid);
+            self.consider(&uid);
+        }
     }
 
     fn forget(&mut self, uid: &str) {
