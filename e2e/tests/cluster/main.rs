@@ -2,6 +2,7 @@
 //!
 //! `dev/test e2e` runs them; how to run one is in docs/testing.md. Without a cluster they fail, they are never skipped.
 
+mod admission;
 mod adopted;
 mod attacked;
 mod autoscaled;
