@@ -57,8 +57,8 @@ pub enum InvalidResources {
     },
 }
 
-/// The worker takes 5 MB at rest (docs/benchmarks.md), and beside that payloads and results of the jobs that it holds, of up to
-/// 1 MiB each.
+/// The worker takes 5 MB at rest (docs/benchmarks.md), and beside that the payload (64 KiB at most) and the result (1 MiB at most) of
+/// each job that it holds.
 impl Default for WorkerResources {
     fn default() -> Self {
         Self {
