@@ -151,3 +151,47 @@ fn items_without_their_defaults_mean_same_as_items_with_them() {
     );
     assert_eq!(without, with);
 }
+
+/// `kubectl explain` shows the description and the bare list of values: the description says what each value means.
+#[test]
+fn every_enum_explains_its_values() {
+    let mut enums = 0;
+    for definition in definitions() {
+        let schema = schema_of(&definition);
+        each_field(&schema, "", &mut |path, field| {
+            let Some(values) = field["enum"].as_array() else {
+                return;
+            };
+            enums += 1;
+            let description = field["description"].as_str().unwrap_or_default();
+            for value in values.iter().filter_map(Value::as_str) {
+                // A list's item has no default in the schema; its description tells of it all the same.
+                let is_default = description.contains(&format!("`{value}` (default): "));
+                assert!(
+                    is_default
+                        || (field["default"] != value && description.contains(&format!("`{value}`: "))),
+                    "{path} does not explain {value}: {description}"
+                );
+            }
+        });
+    }
+    assert!(enums >= 13, "{enums}");
+}
+
+fn schema_of(definition: &CustomResourceDefinition) -> Value {
+    let definition = serde_json::to_value(definition).expect("JSON");
+    definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
+}
+
+/// Visits each field of a schema, those of list items and of maps too.
+fn each_field(schema: &Value, path: &str, visit: &mut dyn FnMut(&str, &Value)) {
+    visit(path, schema);
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        each_field(field, &format!("{path}.{name}"), visit);
+    }
+    for below in ["items", "additionalProperties"] {
+        if schema[below].is_object() {
+            each_field(&schema[below], &format!("{path}[]"), visit);
+        }
+    }
+}

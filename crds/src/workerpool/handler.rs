@@ -39,8 +39,7 @@ pub struct Handler {
     )]
     pub command: Option<Vec<String>>,
 
-    /// What the command reads on standard input. `Job` (default): the job as one line of JSON. `Empty`: nothing, for programs that
-    /// take what they read there as key presses or commands, as ffmpeg, ssh and psql do.
+    /// What the command reads on standard input; `Job` unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<Stdin>,
 
@@ -55,7 +54,7 @@ pub enum Stdin {
     /// The job as one line of JSON.
     #[default]
     Job,
-    /// Nothing: end of file at once.
+    /// Nothing, for programs that take what they read there as key presses or commands, as ffmpeg, ssh and psql do.
     Empty,
 }
 

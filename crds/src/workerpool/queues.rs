@@ -28,9 +28,8 @@ pub struct QueueSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceSpec>,
 
-    /// How the queue's HotQueue programs write a job's id, as they pass it in `serializer=`. Read is every shape; this is how
-    /// ours write. `Pickle`: HotQueue's default, and what an absent field means; `Json`: `serializer=json`; `None`:
-    /// `serializer=None`, the bare id.
+    /// How the queue's HotQueue programs write a job's id, as they pass it in `serializer=`. All forms are read; this is the
+    /// form that workerpool writes. `Pickle` unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serializer: Option<Serializer>,
 }
@@ -38,11 +37,11 @@ pub struct QueueSpec {
 /// How a HotQueue writes an id.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 pub enum Serializer {
-    /// The pickle of a text.
+    /// A pickled text, HotQueue's default.
     Pickle,
-    /// A JSON string.
+    /// A JSON string, `serializer=json`.
     Json,
-    /// The text itself.
+    /// The bare id, `serializer=None`.
     None,
 }
 
@@ -98,7 +97,7 @@ pub struct SourceSpec {
     "fieldPath": ".consumerGroup",
 }]))]
 pub struct SourceKey {
-    /// What the key is; `List` unless given. A key of another type is an error, not an empty queue.
+    /// What the key is. A key of another type is an error, not an empty queue.
     #[serde(rename = "type", default)]
     pub kind: SourceType,
     /// Its name in Redis.

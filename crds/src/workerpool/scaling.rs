@@ -108,10 +108,10 @@ impl Default for ScalingSpec {
 /// How the demand of several queues becomes that of the pool.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 pub enum Combine {
-    /// All of them together: each job needs a worker's time.
+    /// All of them together, as each job needs a worker's time.
     #[default]
     Sum,
-    /// That of the queue that has most: the same workers see to all queues at once.
+    /// That of the queue that has most, for workers that take from all queues at once.
     Max,
 }
 
@@ -195,8 +195,7 @@ pub struct ScaleUpRules {
     /// How much may be added in how long. Empty: no limit.
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
     pub policies: Vec<ScalingPolicy>,
-    /// Which of several policies is the limit: the one that allows most (Max), the one that allows least (Min), or
-    /// Disabled: the count never rises by itself.
+    /// Which of several policies is the limit for a rising count.
     pub select_policy: SelectPolicy,
 }
 
@@ -214,8 +213,7 @@ pub struct ScaleDownRules {
     /// How much may be taken away in how long. Empty: no limit.
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
     pub policies: Vec<ScalingPolicy>,
-    /// Which of several policies is the limit: the one that allows most (Max), the one that allows least (Min), or
-    /// Disabled: the count never falls by itself.
+    /// Which of several policies is the limit for a falling count.
     pub select_policy: SelectPolicy,
     /// How long the count may wait for busy workers before it falls all the same; their jobs then end within the grace time
     /// of their pods, or go back to the queue. Absent: as long as it takes.
@@ -268,7 +266,7 @@ pub enum SelectPolicy {
     Max,
     /// The one that allows the least change.
     Min,
-    /// No change in this direction.
+    /// The count never changes in this direction by itself.
     Disabled,
 }
 
@@ -295,13 +293,13 @@ fn default_failure_threshold() -> i32 {
 /// How the fallback's count and the current one make one number.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 pub enum FallbackBehavior {
-    /// The fallback's count; may shrink a pool that cannot see its queue.
+    /// The fallback's count, which may shrink a pool whose queue cannot be read.
     Static,
     /// The current count.
     CurrentReplicas,
-    /// The higher of the two; never shrinks.
+    /// The higher of the two, which never shrinks the pool.
     #[default]
     CurrentReplicasIfHigher,
-    /// The lower of the two; may shrink a pool that cannot see its queue.
+    /// The lower of the two, which may shrink a pool whose queue cannot be read.
     CurrentReplicasIfLower,
 }

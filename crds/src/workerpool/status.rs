@@ -105,7 +105,7 @@ pub enum Mode {
     Queue,
     /// A person, by `spec.replicas`.
     Pinned,
-    /// Nobody: the count stays.
+    /// Nobody, and the count stays.
     Paused,
     /// The fallback, as the queue cannot be read.
     Fallback,
@@ -118,7 +118,7 @@ pub enum Disabled {
     ScaleUp,
     /// It does not fall.
     ScaleDown,
-    /// It does neither.
+    /// It neither rises nor falls.
     Both,
 }
 
