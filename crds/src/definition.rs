@@ -24,7 +24,7 @@ pub fn job() -> CustomResourceDefinition {
 /// The definition differs from what the types say by themselves in four points. No field is nullable: a null is then the same
 /// as an absent field, as in the built-in kinds, and no rule has to think of it. Descriptions are not broken where the source is:
 /// `kubectl explain` breaks them itself. They explain the values of enums, as [`explain_values`] says. And no field of a list's
-/// item has a default, as [`remove_defaults`] explains.
+/// item or of an atomic reference has a default, as [`remove_defaults`] explains.
 fn definition<K: CustomResourceExt + JsonSchema>() -> CustomResourceDefinition {
     let mut definition = K::crd();
     let documented = documented_schema::<K>();
@@ -112,11 +112,15 @@ fn tidy(schema: &mut JSONSchemaProps) {
     if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
         tidy(values);
     }
+    if schema.x_kubernetes_map_type.as_deref() == Some("atomic") {
+        remove_defaults(schema);
+    }
 }
 
-/// Removes the defaults of a list's items. A client-side apply of a custom resource replaces each list as a whole: a default that
-/// the API server wrote into an item is missing from the user's file, so every apply would change the object, and a GitOps tool
-/// would show drift forever. Readers apply these defaults instead: serde in the types, `has()` in the rules.
+/// Removes the defaults of what an apply replaces as a whole: a list's items for a client-side apply of a custom resource, an atomic
+/// reference for a server-side one. A default that the API server wrote there is missing from the user's file, so every apply
+/// would change the object or conflict with another manager's apply of the same file, and a GitOps tool would show drift forever.
+/// Readers apply these defaults instead: serde in the types, `has()` in the rules.
 fn remove_defaults(schema: &mut JSONSchemaProps) {
     schema.default = None;
     schema

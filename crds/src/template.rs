@@ -21,12 +21,28 @@ const MAPS: [(&str, &[&str]); 11] = [
     ("schedulingGates", &["name"]),
 ];
 
+/// Objects of a pod that one owner writes as a whole, as in Kubernetes' own schema: half of one reference and half of another
+/// refer to nothing.
+const ATOMIC: [&str; 7] = [
+    "configMapKeyRef",
+    "secretKeyRef",
+    "fileKeyRef",
+    "fieldRef",
+    "resourceFieldRef",
+    "labelSelector",
+    "namespaceSelector",
+];
+/// The metadata of a template that is used: labels and annotations. The other two are accepted because files have them, a null
+/// `creationTimestamp` from generators, and mean nothing, as in a Deployment.
+const METADATA: [&str; 4] = ["labels", "annotations", "creationTimestamp", "name"];
+
 /// The full schema, so that a typo is refused, but without descriptions: with them the whole CRD would not fit into the
 /// annotation in which a client-side `kubectl apply` keeps what was applied.
 pub(crate) fn schema(generator: &mut SchemaGenerator) -> Schema {
     let mut schema = generator.subschema_for::<PodTemplateSpec>().to_value();
     prune(&mut schema);
     mark_maps(&mut schema);
+    reduce_metadata(&mut schema);
     containers_are_optional(&mut schema);
     refuse_part_of(&mut schema);
     if let Value::Object(object) = &mut schema {
@@ -66,6 +82,9 @@ fn mark_maps(schema: &mut Value) {
         for (_, keys) in MAPS.iter().filter(|(list, _)| list == name) {
             mark_map(property, keys);
         }
+        if ATOMIC.contains(&name.as_str()) {
+            property["x-kubernetes-map-type"] = json!("atomic");
+        }
         mark_maps(property);
     }
     if let Some(items) = object.get_mut("items") {
@@ -79,6 +98,22 @@ fn mark_map(list: &mut Value, keys: &[&str]) {
     }
     list["x-kubernetes-list-type"] = json!("map");
     list["x-kubernetes-list-map-keys"] = json!(keys);
+}
+
+/// Leaves out the metadata that no template has: of the pods, and of a volume's claim.
+fn reduce_metadata(schema: &mut Value) {
+    let Value::Object(object) = schema else { return };
+    for (name, property) in properties_mut(object) {
+        if name == "metadata"
+            && let Some(Value::Object(fields)) = property.get_mut("properties")
+        {
+            fields.retain(|field, _| METADATA.contains(&field.as_str()));
+        }
+        reduce_metadata(property);
+    }
+    if let Some(items) = object.get_mut("items") {
+        reduce_metadata(items);
+    }
 }
 
 /// A template may say nothing of containers: the stock worker is added.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crds::{Job, WorkerPool};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 #[test]
 fn pools_of_0_1_0_are_read_whole() {
@@ -17,6 +17,26 @@ fn pools_of_0_1_0_are_read_whole() {
 #[test]
 fn jobs_of_0_1_0_are_read_whole() {
     each_is_read_whole::<Job>("0.1.0/stored/jobs.json");
+}
+
+/// What 0.1.0 stored where a field has another form now.
+#[test]
+fn fields_of_0_1_0_that_have_another_form_mean_same() {
+    let spec = |spec: Value| serde_json::from_value::<crds::WorkerPoolSpec>(spec).expect("a spec");
+    let behavior =
+        |tolerance: Value| spec(json!({"scaling": {"behavior": {"scaleUp": {"tolerance": tolerance}}}}));
+    assert_eq!(behavior(json!(0.1)), behavior(json!("0.1")));
+
+    let ready_url = |name: &str| {
+        let http = json!({"url": "http://localhost", name: "http://localhost/healthz"});
+        let handler = spec(json!({"worker": {"handler": {"http": http}}}))
+            .worker
+            .handler;
+        let http = handler.and_then(|handler| handler.http).expect("a service");
+        http.ready_url().map(str::to_owned)
+    };
+    assert_eq!(ready_url("readyUrl"), ready_url("readyURL"));
+    assert_eq!(ready_url("readyUrl").as_deref(), Some("http://localhost/healthz"));
 }
 
 fn each_is_read_whole<K: DeserializeOwned + Serialize>(file: &str) {

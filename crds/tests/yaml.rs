@@ -100,9 +100,10 @@ fn no_description_is_broken_where_the_source_is() {
     assert!(definition.contains(replicas));
 }
 
-/// A client-side apply replaces each list as a whole, so a default that the API server wrote into an item would be a change each time.
+/// An apply replaces each list (client-side) and each reference (server-side) as a whole, so a default that the API server wrote into
+/// one would be a change each time.
 #[test]
-fn list_items_have_no_defaults() {
+fn list_items_and_references_have_no_defaults() {
     for definition in definitions() {
         let definition = serde_json::to_value(definition).expect("JSON");
         let mut found = Vec::new();
@@ -111,27 +112,30 @@ fn list_items_have_no_defaults() {
     }
 }
 
-/// Collects the paths of defaults of fields of list items.
-fn item_defaults(schema: &Value, path: &str, in_list: bool, found: &mut Vec<String>) {
+/// Collects the paths of defaults of fields of list items and of atomic references.
+fn item_defaults(schema: &Value, path: &str, in_whole: bool, found: &mut Vec<String>) {
     match schema {
         Value::Object(fields) => {
             // Below `properties` it is the name of a field.
             let has_default = fields.contains_key("default") && !path.ends_with("/properties");
-            if in_list && has_default {
+            if in_whole && has_default {
                 found.push(path.to_owned());
             }
+            let is_atomic = fields
+                .get("x-kubernetes-map-type")
+                .is_some_and(|kind| kind == "atomic");
             for (name, value) in fields {
                 item_defaults(
                     value,
                     &format!("{path}/{name}"),
-                    in_list || name == "items",
+                    in_whole || is_atomic || name == "items",
                     found,
                 );
             }
         }
         Value::Array(values) => {
             for (index, value) in values.iter().enumerate() {
-                item_defaults(value, &format!("{path}/{index}"), in_list, found);
+                item_defaults(value, &format!("{path}/{index}"), in_whole, found);
             }
         }
         _ => {}
@@ -176,6 +180,29 @@ fn every_enum_explains_its_values() {
         });
     }
     assert!(enums >= 13, "{enums}");
+}
+
+/// Nothing but labels and annotations is used of a template's metadata; see `kubectl explain deployment.spec.template.metadata`.
+#[test]
+fn template_metadata_is_labels_and_annotations() {
+    let mut found = 0;
+    each_field(
+        &schema_of(&crds::definition::workerpool()),
+        "",
+        &mut |path, field| {
+            if path.ends_with(".metadata") && path.contains(".template.") {
+                found += 1;
+                let fields = field["properties"].as_object().expect("fields");
+                let fields: Vec<_> = fields.keys().map(String::as_str).collect();
+                assert_eq!(
+                    fields,
+                    ["annotations", "creationTimestamp", "labels", "name"],
+                    "{path}"
+                );
+            }
+        },
+    );
+    assert_eq!(found, 2, "of the pods, and of a volume's claim");
 }
 
 fn schema_of(definition: &CustomResourceDefinition) -> Value {

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use crds::{WorkerPoolSpec, scaling as spec};
+use crds::{WorkerPoolSpec, scaling as spec, tolerance::Tolerance};
 use scaling::{Behavior, Combine, Fallback, FallbackBehavior, Policy, RateLimit, Rules, SelectPolicy};
 
 use crate::bounds::InForce;
@@ -27,11 +27,11 @@ pub fn policy(pool: &WorkerPoolSpec, bounds: &InForce) -> Policy {
         initial_cooldown: seconds(scaling.initial_cooldown_seconds),
         behavior: Behavior {
             scale_up: Rules {
-                tolerance: up.tolerance.unwrap_or_default(),
+                tolerance: up.tolerance.map_or(0.0, Tolerance::share),
                 ..rules(up.stabilization_window_seconds, &up.policies, up.select_policy)
             },
             scale_down: Rules {
-                tolerance: down.tolerance.unwrap_or_default(),
+                tolerance: down.tolerance.map_or(0.0, Tolerance::share),
                 ..rules(
                     down.stabilization_window_seconds,
                     &down.policies,
@@ -124,7 +124,7 @@ mod tests {
                 "minReplicas": 1, "maxReplicas": 20, "jobsPerReplica": 3, "targetWaitSeconds": 6, "activationThreshold": 2,
                 "idleReplicas": 0, "cooldownSeconds": 10, "initialCooldownSeconds": 11,
                 "behavior": {
-                    "scaleUp": {"tolerance": 0.1, "stabilizationWindowSeconds": 8, "selectPolicy": "Min",
+                    "scaleUp": {"tolerance": "100m", "stabilizationWindowSeconds": 8, "selectPolicy": "Min",
                         "policies": [{"type": "Percent", "value": 50, "periodSeconds": 60}]},
                     "scaleDown": {"tolerance": 0.2, "stabilizationWindowSeconds": 9, "selectPolicy": "Disabled",
                         "policies": [{"type": "Pods", "value": 5, "periodSeconds": 15}]}

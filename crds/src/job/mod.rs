@@ -13,8 +13,6 @@ use status::JobStatus;
 /// Keeps a Job from going until it is cancelled in the queue. Only on Jobs that have something to cancel.
 pub const FINALIZER: &str = "workerpool.dev/cancel";
 
-// In no category: `workerpool` is one, and the name of a pool too; with a second kind in it `kubectl scale workerpool NAME` would
-// ask which of the two is meant.
 /// A job for the workers of a pool. What is here never changes: another job is another resource.
 #[allow(clippy::duplicated_attributes, reason = "each column has a type")]
 #[derive(CustomResource, Clone, Debug, Deserialize, Serialize, PartialEq, JsonSchema)]
@@ -26,6 +24,7 @@ pub const FINALIZER: &str = "workerpool.dev/cancel";
     namespaced,
     shortname = "wj",
     shortname = "wpjob",
+    category = "workerpools-all",
     status = "JobStatus",
     derive = "PartialEq",
     doc = "One job for the workers of a WorkerPool: submitted once to the pool's queue, cancelled when it is deleted. `kubectl get jobs` means batch/v1: write wj.",

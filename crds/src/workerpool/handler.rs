@@ -61,6 +61,11 @@ pub enum Stdin {
 /// Where the service is.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "!has(self.readyUrl) || !has(self.readyURL) || self.readyUrl == self.readyURL",
+    "message": "readyUrl is the former name of readyURL, and says otherwise: leave readyUrl out",
+    "fieldPath": ".readyUrl",
+}]))]
 pub struct HttpHandler {
     /// Where jobs are sent by POST, as http://localhost:8000/resize.
     #[schemars(
@@ -74,13 +79,32 @@ pub struct HttpHandler {
 
     /// Answers below 400 while the service can take jobs; none is taken while it does not. Absent: the root of `url` may
     /// answer anything but 503.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "readyURL", default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 2048),
         extend("x-kubernetes-validations" = [{
             "rule": "isURL(self) && url(self).getScheme() == 'http' && url(self).getHostname() != ''",
-            "message": "readyUrl must be an http:// URL with a host, as http://localhost:8000/healthz",
+            "message": "readyURL must be an http:// URL with a host, as http://localhost:8000/healthz",
         }])
     )]
     pub ready_url: Option<String>,
+
+    /// Deprecated: the former name of `readyURL`, accepted until v1beta1.
+    #[serde(rename = "readyUrl", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 2048),
+        extend("x-kubernetes-validations" = [{
+            "rule": "isURL(self) && url(self).getScheme() == 'http' && url(self).getHostname() != ''",
+            "message": "readyUrl must be an http:// URL with a host, as http://localhost:8000/healthz; its name is readyURL now",
+        }])
+    )]
+    pub former_ready_url: Option<String>,
+}
+
+impl HttpHandler {
+    /// `readyURL`, whichever name it was given by.
+    #[must_use]
+    pub fn ready_url(&self) -> Option<&str> {
+        self.ready_url.as_deref().or(self.former_ready_url.as_deref())
+    }
 }

@@ -6,6 +6,7 @@ pub mod redis;
 pub mod scaling;
 pub mod status;
 pub mod target;
+pub mod tolerance;
 pub mod worker;
 
 use k8s_openapi::api::core::v1::PodTemplateSpec;
@@ -20,6 +21,8 @@ use status::WorkerPoolStatus;
 use target::{DeletionPolicy, ScaleTargetRef};
 use worker::WorkerSpec;
 
+// The category `workerpool` is WorkerPool's alone: with a second kind in it `kubectl scale workerpool NAME` would ask which of the
+// two is meant.
 /// What a pool should be. An empty spec is a useful one: it follows the queue `queue` in the Redis of the Service
 /// `redis`, with 0 to 10 replicas of the stock worker.
 #[derive(CustomResource, Clone, Debug, Deserialize, Serialize, PartialEq, JsonSchema)]
@@ -30,6 +33,7 @@ use worker::WorkerSpec;
     namespaced,
     shortname = "wp",
     category = "workerpool",
+    category = "workerpools-all",
     status = "WorkerPoolStatus",
     derive = "PartialEq",
     doc = "A pool of workers that work off a queue in Redis: as many as the queue needs, or exactly as many as spec.replicas says.",
@@ -40,17 +44,30 @@ use worker::WorkerSpec;
         status_replicas_path = ".status.replicas",
         label_selector_path = ".status.selector"
     ),
-    printcolumn(name = "Queue", type_ = "string", json_path = ".spec.queues[0].name"),
     printcolumn(
-        name = "Mode",
+        name = "Ready",
         type_ = "string",
-        json_path = ".status.mode",
-        description = "Who decides the count: the queue, a person (Pinned), nobody (Paused), or the fallback"
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
+        description = "Whether the pool does its work"
     ),
-    printcolumn(name = "Min", type_ = "integer", json_path = ".spec.scaling.minReplicas"),
-    printcolumn(name = "Max", type_ = "integer", json_path = ".spec.scaling.maxReplicas"),
-    printcolumn(name = "Desired", type_ = "integer", json_path = ".status.desiredReplicas"),
-    printcolumn(name = "Ready", type_ = "integer", json_path = ".status.readyReplicas"),
+    printcolumn(
+        name = "Status",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        description = "OK, or why the pool is not ready"
+    ),
+    printcolumn(
+        name = "Pods",
+        type_ = "string",
+        json_path = ".status.pods",
+        description = "Ready pods of those desired"
+    ),
+    printcolumn(
+        name = "Queue",
+        type_ = "string",
+        json_path = ".status.queueNames",
+        description = "The first queue, and the number of the others"
+    ),
     printcolumn(
         name = "Waiting",
         type_ = "integer",
@@ -69,6 +86,33 @@ use worker::WorkerSpec;
         json_path = ".status.queue.dead",
         description = "Jobs that were given up"
     ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Mode",
+        type_ = "string",
+        json_path = ".status.mode",
+        description = "Who decides the count: the queue, a person (Pinned), nobody (Paused), or the fallback",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Min",
+        type_ = "integer",
+        json_path = ".spec.scaling.minReplicas",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Max",
+        type_ = "integer",
+        json_path = ".spec.scaling.maxReplicas",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Desired",
+        type_ = "integer",
+        json_path = ".status.desiredReplicas",
+        description = "The count last decided",
+        priority = 1
+    ),
     printcolumn(
         name = "Reason",
         type_ = "string",
@@ -82,8 +126,7 @@ use worker::WorkerSpec;
         json_path = ".status.decision.disabled",
         description = "The direction in which the count does not go by itself: selectPolicy is Disabled there",
         priority = 1
-    ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
@@ -92,7 +135,7 @@ use worker::WorkerSpec;
         "message": "template and scaleTargetRef exclude each other: a pool makes its own pods or scales what exists",
     },
     {
-        "rule": "has(self.scaleTargetRef) == has(oldSelf.scaleTargetRef) && (!has(self.scaleTargetRef) || self.scaleTargetRef == oldSelf.scaleTargetRef)",
+        "rule": "has(self.scaleTargetRef) == has(oldSelf.scaleTargetRef) && (!has(self.scaleTargetRef) || (self.scaleTargetRef.name == oldSelf.scaleTargetRef.name && (has(self.scaleTargetRef.kind) ? self.scaleTargetRef.kind : 'Deployment') == (has(oldSelf.scaleTargetRef.kind) ? oldSelf.scaleTargetRef.kind : 'Deployment') && (has(self.scaleTargetRef.apiVersion) ? self.scaleTargetRef.apiVersion : 'apps/v1') == (has(oldSelf.scaleTargetRef.apiVersion) ? oldSelf.scaleTargetRef.apiVersion : 'apps/v1')))",
         "message": "scaleTargetRef cannot be changed, added or removed: make a new pool",
         "fieldPath": ".scaleTargetRef",
     },

@@ -159,17 +159,19 @@ pub struct RedisTls {
 /// A Secret with a login.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct CredentialsSecretRef {
     /// The name of the Secret.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
 
-    /// The key of the Secret that holds the ACL user. The Secret may lack `username`, and then there is none.
+    /// The key of the Secret that holds the ACL user; `username` unless given. The Secret may lack `username`, and then there is
+    /// none.
     #[serde(default = "default_username_key")]
     #[schemars(schema_with = "secret_key")]
     pub username_key: String,
 
-    /// The key of the Secret that holds the password.
+    /// The key of the Secret that holds the password; `password` unless given.
     #[serde(default = "default_password_key")]
     #[schemars(schema_with = "secret_key")]
     pub password_key: String,
@@ -190,24 +192,25 @@ impl CredentialsSecretRef {
 /// A Secret with certificates.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct TlsSecretRef {
     /// The name of the Secret.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
 
-    /// The key of the Secret that holds the authorities to trust, as PEM. The Secret may lack `ca.crt`: then the public ones are
-    /// trusted.
+    /// The key of the Secret that holds the authorities to trust, as PEM; `ca.crt` unless given. The Secret may lack `ca.crt`: then
+    /// the public ones are trusted.
     #[serde(default = "default_ca_key")]
     #[schemars(schema_with = "secret_key")]
     pub ca_key: String,
 
-    /// The key of the Secret that holds the client certificate, as PEM. The Secret may lack `tls.crt` together with `tls.key`: then
-    /// no certificate is shown.
+    /// The key of the Secret that holds the client certificate, as PEM; `tls.crt` unless given. The Secret may lack `tls.crt`
+    /// together with `tls.key`: then no certificate is shown.
     #[serde(default = "default_cert_key")]
     #[schemars(schema_with = "secret_key")]
     pub cert_key: String,
 
-    /// The key of the Secret that holds the client certificate's private key, as PEM.
+    /// The key of the Secret that holds the client certificate's private key, as PEM; `tls.key` unless given.
     #[serde(default = "default_key_key")]
     #[schemars(schema_with = "secret_key")]
     pub key_key: String,

@@ -3,6 +3,8 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::tolerance::Tolerance;
+
 /// The policy; `docs/scaling.md` explains it with examples.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
@@ -185,10 +187,10 @@ pub struct Behavior {
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ScaleUpRules {
-    /// Demand that is for no more than this share more than the count is for raises nothing: 0.1 is a tenth.
+    /// Demand that is for no more than this share more than the count is for raises nothing: "0.1" or
+    /// "100m" is a tenth. A number is accepted too.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub tolerance: Option<f64>,
+    pub tolerance: Option<Tolerance>,
     /// The count rises only as far as was asked for during all of this time.
     #[schemars(range(min = 0, max = 3600))]
     pub stabilization_window_seconds: i32,
@@ -203,10 +205,10 @@ pub struct ScaleUpRules {
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ScaleDownRules {
-    /// Demand that is for no more than this share less than the count is for lowers nothing: 0.1 is a tenth.
+    /// Demand that is for no more than this share less than the count is for lowers nothing: "0.1" or
+    /// "100m" is a tenth. A number is accepted too.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0.0, max = 1.0))]
-    pub tolerance: Option<f64>,
+    pub tolerance: Option<Tolerance>,
     /// The count falls only as far as was asked for during all of this time.
     #[schemars(range(min = 0, max = 3600))]
     pub stabilization_window_seconds: i32,

@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 /// Something of the pool's namespace with a `/scale`.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, Hash, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct ScaleTargetRef {
-    /// Its API version, as `apps/v1`.
+    /// Its API version; `apps/v1` unless given.
     #[serde(default = "default_api_version")]
     #[schemars(length(min = 1, max = 317))]
     pub api_version: String,
-    /// Its kind, as `Deployment`.
+    /// Its kind; `Deployment` unless given.
     #[serde(default = "default_kind")]
     #[schemars(length(min = 1, max = 63))]
     pub kind: String,

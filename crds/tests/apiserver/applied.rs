@@ -10,7 +10,7 @@ use super::{kubectl::Namespace, manifest};
 const LISTS: &str = "{queues: [{name: a, source: {waiting: [{key: k}], running: [{key: r}]}}], scaleTargetRef: {name: t}, \
     scaling: {schedules: [{name: s, start: '0 8 * * *', end: '0 9 * * *', minReplicas: 1}], \
     behavior: {scaleUp: {policies: [{type: Pods, value: 1, periodSeconds: 60}]}}}}";
-/// Ports, and references that have defaults of their own.
+/// Ports, and references whose readers know defaults.
 const PORTS: &str = "{redis: {credentialsSecretRef: {name: s}, tls: {secretRef: {name: t}}}, template: {spec: {containers: [{name: worker, env: [{name: A, value: a}], \
     ports: [{containerPort: 80}, {containerPort: 80, protocol: UDP}]}], \
     initContainers: [{name: init, image: i, ports: [{containerPort: 81}]}]}}}";
@@ -119,9 +119,10 @@ fn object_with_stored_defaults_settles_after_one_apply() {
     let namespace = Namespace::create("crds-stored");
     let file = manifest("lists", LISTS);
     apply(&namespace, &[], &file);
-    // As a definition with defaults in list items stored it.
+    // As a definition with defaults in list items and references stored it.
     let stored = r#"{"spec": {"queues": [{"name": "a", "weight": 1, "source": {"db": 0,
         "waiting": [{"type": "List", "key": "k"}], "running": [{"type": "List", "key": "r"}]}}],
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "t"},
         "scaling": {"schedules": [{"name": "s", "start": "0 8 * * *", "end": "0 9 * * *", "timeZone": "UTC", "minReplicas": 1}]}}}"#;
     namespace
         .kubectl(&["patch", "wp", "lists", "--type=merge", "-p", stored], "")
@@ -133,4 +134,12 @@ fn object_with_stored_defaults_settles_after_one_apply() {
     assert!(apply(&namespace, &[], &file).ends_with(" configured\n"));
     assert!(apply(&namespace, &[], &file).ends_with(" unchanged\n"));
     assert_eq!(read(), before, "it means the same");
+    for manager in ["--field-manager=one", "--field-manager=two"] {
+        apply(
+            &namespace,
+            &["--server-side", "--force-conflicts", manager],
+            &file,
+        );
+        assert_eq!(read(), before, "{manager} means the same");
+    }
 }

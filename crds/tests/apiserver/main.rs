@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use cases::{Case, cases};
 use crds::WorkerPoolSpec;
 use kubectl::{Namespace, Output};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// How long a new definition may take to be in force.
 const IN_FORCE: Duration = Duration::from_secs(20);
@@ -205,9 +205,11 @@ fn get_shows_the_decision_and_what_it_was_made_from() {
             &manifest("pool", "{queues: [{name: mails}]}"),
         )
         .succeeded();
-    let status = r#"{"status":{"mode":"Queue","desiredReplicas":3,"readyReplicas":2,"queue":{"waiting":11,"running":2,"dead":1},
+    let status = r#"{"status":{"mode":"Queue","desiredReplicas":3,"readyReplicas":2,"pods":"2/3","queueNames":"mails,+1",
+        "queue":{"waiting":11,"running":2,"dead":1},
         "decision":{"minReplicas":0,"maxReplicas":10,"disabled":"ScaleDown"},
-        "conditions":[{"type":"ScalingActive","status":"True","reason":"JobsPerReplica","message":"",
+        "conditions":[{"type":"Ready","status":"True","reason":"OK","message":"","lastTransitionTime":"2026-11-24T10:00:00Z"},
+        {"type":"ScalingActive","status":"True","reason":"JobsPerReplica","message":"",
         "lastTransitionTime":"2026-11-24T10:00:00Z"}]}}"#;
     namespace
         .kubectl(
@@ -230,22 +232,26 @@ fn get_shows_the_decision_and_what_it_was_made_from() {
         .map(|line| line.split_whitespace().collect())
         .collect();
     let columns = [
-        "NAME", "QUEUE", "MODE", "MIN", "MAX", "DESIRED", "READY", "WAITING", "RUNNING", "DEAD", "AGE",
+        "NAME", "READY", "STATUS", "PODS", "QUEUE", "WAITING", "RUNNING", "DEAD", "AGE",
     ];
     assert_eq!(rows[0], columns);
     assert_eq!(
-        rows[1][..10],
-        ["pool", "mails", "Queue", "0", "10", "3", "2", "11", "2", "1"]
+        rows[1][..8],
+        ["pool", "True", "OK", "2/3", "mails,+1", "11", "2", "1"]
     );
 
     let wide = namespace
         .kubectl(&["get", "workerpools", "-o", "wide"], "")
         .succeeded();
-    assert!(
-        ["REASON", "JobsPerReplica", "DISABLED", "ScaleDown"]
-            .iter()
-            .all(|text| wide.contains(text)),
-        "{wide}"
+    let rows: Vec<Vec<&str>> = wide
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    let more = ["MODE", "MIN", "MAX", "DESIRED", "REASON", "DISABLED"];
+    assert_eq!(rows[0], [&columns[..], &more].concat());
+    assert_eq!(
+        rows[1][9..],
+        ["Queue", "0", "10", "3", "JobsPerReplica", "ScaleDown"]
     );
     let by_category = namespace
         .kubectl(&["get", "workerpool", "-o", "name"], "")
@@ -255,20 +261,79 @@ fn get_shows_the_decision_and_what_it_was_made_from() {
 
 #[test]
 #[ignore = "needs a cluster"]
-fn explain_tells_what_a_field_is_for() {
+fn explain_tells_what_a_field_is_for_and_what_its_values_mean() {
     let namespace = Namespace::create("crds-explain");
-    let deadline = Instant::now() + IN_FORCE;
-    let explain = || namespace.kubectl(&["explain", "workerpool.spec.replicas"], "");
-    // The API server publishes the schema of a new definition a moment after it is in force.
-    let mut last: Output = explain();
-    while !last.success && Instant::now() < deadline {
-        last = explain();
+    for (field, meaning) in [
+        (
+            "workerpool.spec.replicas",
+            "Exactly this many replicas, whatever the queue says",
+        ),
+        (
+            "workerpool.spec.scaling.combine",
+            "`Sum` (default): all of them together",
+        ),
+        ("workerpool.spec.queues.serializer", "`Json`: a JSON string"),
+    ] {
+        // kubectl breaks the lines.
+        let explained = |output: &Output| {
+            let words: Vec<_> = output.stdout.split_whitespace().collect();
+            words.join(" ").contains(meaning)
+        };
+        // The API server publishes the schema of a new definition a moment after it is in force.
+        let deadline = Instant::now() + IN_FORCE;
+        let mut last: Output = namespace.kubectl(&["explain", field], "");
+        while !explained(&last) && Instant::now() < deadline {
+            last = namespace.kubectl(&["explain", field], "");
+        }
+        assert!(explained(&last), "{field}: {}{}", last.stdout, last.stderr);
     }
-    let text = last.succeeded();
-    assert!(
-        text.contains("Exactly this many replicas, whatever the queue says"),
-        "{text}"
-    );
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn references_are_replaced_whole_by_server_side_apply() {
+    let namespace = Namespace::create("crds-atomic");
+    let one = "{redis: {credentialsSecretRef: {name: one, passwordKey: secret}, tls: {secretRef: {name: one, caKey: root.pem}}}, \
+        template: {spec: {containers: [{name: worker, env: [{name: A, valueFrom: {secretKeyRef: {name: one, key: k, optional: true}}}]}]}}}";
+    let two = "{redis: {credentialsSecretRef: {name: two}, tls: {secretRef: {name: two}}}, \
+        template: {spec: {containers: [{name: worker, env: [{name: A, valueFrom: {secretKeyRef: {name: two, key: k}}}]}]}}}";
+    for (manager, spec) in [("one", one), ("two", two)] {
+        let manager = format!("--field-manager={manager}");
+        let arguments = ["apply", "--server-side", "--force-conflicts", &manager, "-f", "-"];
+        namespace.kubectl(&arguments, &manifest("pool", spec)).succeeded();
+    }
+    let spec = namespace.get("wp/pool")["spec"].clone();
+    let name_alone = json!({"name": "two"});
+    assert_eq!(spec["redis"]["credentialsSecretRef"], name_alone);
+    assert_eq!(spec["redis"]["tls"]["secretRef"], name_alone);
+    let env = &spec["template"]["spec"]["containers"][0]["env"][0];
+    let key = json!({"name": "two", "key": "k"});
+    assert_eq!(env["valueFrom"]["secretKeyRef"], key);
+}
+
+#[test]
+#[ignore = "needs a cluster"]
+fn both_kinds_are_in_one_category_and_pools_alone_in_another() {
+    let namespace = Namespace::create("crds-categories");
+    let job = "---\napiVersion: workerpool.dev/v1alpha1\nkind: Job\nmetadata: {name: job}\nspec: {poolName: pool}\n";
+    let file = manifest("pool", "{}") + job;
+    namespace.kubectl(&["apply", "-f", "-"], &file).succeeded();
+    let (pool, job) = ("workerpool.workerpool.dev/pool", "job.workerpool.dev/job");
+    for (category, expected) in [("workerpools-all", vec![job, pool]), ("workerpool", vec![pool])] {
+        let deadline = Instant::now() + IN_FORCE;
+        let list = || {
+            let listed = namespace.kubectl(&["get", category, "-o", "name"], "");
+            let mut names: Vec<_> = listed.stdout.lines().map(str::to_owned).collect();
+            names.sort_unstable();
+            names
+        };
+        // kubectl learns of a new category with the next discovery.
+        let mut last = list();
+        while last != expected && Instant::now() < deadline {
+            last = list();
+        }
+        assert_eq!(last, expected, "{category}");
+    }
 }
 
 #[test]

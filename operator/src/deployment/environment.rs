@@ -156,7 +156,7 @@ fn what_runs_them(handler: &Handler, ending: Ending) -> Vec<EnvVar> {
         value("WORKERPOOL_HANDLER", "http"),
         verbatim("WORKERPOOL_HTTP_URL", &http.url),
     ];
-    if let Some(url) = &http.ready_url {
+    if let Some(url) = http.ready_url() {
         env.push(verbatim("WORKERPOOL_HTTP_READY_URL", url));
     }
     env
