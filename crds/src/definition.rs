@@ -49,8 +49,10 @@ fn documented_schema<K: JsonSchema>() -> Value {
 
 /// Appends the meaning of each value to the descriptions of enums, from the documentation of the variants: `kubectl explain` shows
 /// the values themselves as a bare list. The description is that of the field: of an optional field kube keeps only its type's.
+/// A field with `x-extensible-enum` accepts other values too.
 fn explain_values(schema: &mut JSONSchemaProps, documented: &Value) {
     let description = documented["description"].as_str().map(str::to_owned);
+    let is_extensible = documented["x-extensible-enum"] == true;
     let documented = without_null(documented);
     if let Some(variants) = documented["oneOf"].as_array() {
         let default = schema.default.as_ref().map(|default| &default.0);
@@ -61,6 +63,9 @@ fn explain_values(schema: &mut JSONSchemaProps, documented: &Value) {
         let values = format!("{}.", values.join("; "));
         let parts = [description, Some(values)];
         schema.description = Some(parts.into_iter().flatten().collect::<Vec<_>>().join(" "));
+        if is_extensible {
+            schema.enum_ = None;
+        }
     }
     for (name, field) in schema.properties.iter_mut().flatten() {
         explain_values(field, &documented["properties"][name]);

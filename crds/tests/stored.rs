@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use crds::{Job, WorkerPool};
+use crds::{Job, WorkerPool, job::status::JobStatus};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -37,6 +37,17 @@ fn fields_of_0_1_0_that_have_another_form_mean_same() {
     };
     assert_eq!(ready_url("readyUrl"), ready_url("readyURL"));
     assert_eq!(ready_url("readyUrl").as_deref(), Some("http://localhost/healthz"));
+}
+
+/// 0.1.0 wrote the queue's word as `state`, which has words of its own now.
+#[test]
+fn state_of_jobs_of_0_1_0_is_the_queues_word() {
+    let status = |json: Value| serde_json::from_value::<JobStatus>(json).expect("a status");
+    let before = status(json!({"state": "in progress"}));
+    let now = status(json!({"state": "Running", "queueState": "in progress"}));
+    assert_eq!(before.queue_word(), Some("in progress"));
+    assert_eq!(before.queue_word(), now.queue_word());
+    assert_eq!(status(json!({"state": "Failed"})).queue_word(), None);
 }
 
 fn each_is_read_whole<K: DeserializeOwned + Serialize>(file: &str) {

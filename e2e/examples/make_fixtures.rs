@@ -250,12 +250,12 @@ async fn jobs_in_each_state(ns: &Namespace, redis: &Data, api: &Api) -> Result<V
     ));
 
     for (name, state) in [
-        ("complete", "complete"),
-        ("failed", "failed"),
-        ("delayed", "submitted"),
-        ("running", "in progress"),
-        ("cancelled", "cancelled"),
-        ("waiting", "submitted"),
+        ("complete", "Complete"),
+        ("failed", "Failed"),
+        ("delayed", "Scheduled"),
+        ("running", "Running"),
+        ("cancelled", "Cancelled"),
+        ("waiting", "Waiting"),
     ] {
         let state = format!("--for=jsonpath={{.status.state}}={state}");
         ns.kubectl(["wait", &format!("wj/{name}"), &state, "--timeout=60s"])

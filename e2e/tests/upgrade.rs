@@ -290,7 +290,7 @@ async fn all_is_due(redis: &Data) -> Result<()> {
     Ok(())
 }
 
-/// A Job that had ended says what it said; one that had not is complete.
+/// A Job that had ended says what it said, the queue's word as its state too; one that had not is complete, in the words of now.
 async fn resource_agrees(ns: &Namespace, stored: &Value) -> Result<()> {
     let resource = resource_of(stored);
     let had_ended = stored["status"]["state"]
@@ -301,7 +301,7 @@ async fn resource_agrees(ns: &Namespace, stored: &Value) -> Result<()> {
         let same = if had_ended {
             status == stored["status"]
         } else {
-            status["state"] == "complete"
+            status["state"] == "Complete" && status["queueState"] == "complete"
         };
         Ok(Look::when(same, (), || status.to_string()))
     })

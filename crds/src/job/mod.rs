@@ -33,7 +33,7 @@ pub const FINALIZER: &str = "workerpool.dev/cancel";
         name = "State",
         type_ = "string",
         json_path = ".status.state",
-        description = "The queue's own word: submitted, in progress, complete, failed, cancelled"
+        description = "Waiting, Scheduled, Running, Complete, Failed or Cancelled"
     ),
     printcolumn(
         name = "Attempts",

@@ -14,10 +14,15 @@ pub const INLINE_RESULT_MAX: usize = 4096;
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct JobStatus {
-    /// The queue's own word: submitted, in progress, complete, failed, cancelled.
+    /// How far the job is; absent until it is in the queue. A Job that ended under 0.1.0 has the queue's word here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<State>", extend("maxLength" = 64, "x-extensible-enum" = true))]
+    pub state: Option<String>,
+    /// The queue's own word for it: submitted, in progress, complete, failed, cancelled, or what a program that is not workerpool
+    /// wrote.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
-    pub state: Option<String>,
+    pub queue_state: Option<String>,
     /// Runs begun.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempts: Option<i32>,
@@ -59,6 +64,58 @@ pub struct JobStatus {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])
     )]
     pub conditions: Vec<Condition>,
+}
+
+impl JobStatus {
+    /// The queue's own word, also where 0.1.0 wrote the status: it had that word as `state`, and no `queueState`.
+    #[must_use]
+    pub fn queue_word(&self) -> Option<&str> {
+        let state = self.state.as_deref();
+        let before = state.filter(|word| !State::ALL.iter().any(|state| state.as_str() == *word));
+        self.queue_state.as_deref().or(before)
+    }
+}
+
+/// How far a job is. The field is text in the schema, not an enum: statuses that 0.1.0 wrote have other words, and stay writable.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+pub enum State {
+    /// It waits in the queue for a worker.
+    Waiting,
+    /// It waits for its time, `nextAttemptTime`, after a run that failed or lost its worker.
+    Scheduled,
+    /// A worker has it, or another program that took it.
+    Running,
+    /// It was done.
+    Complete,
+    /// It will not be done, as the condition Failed says.
+    Failed,
+    /// It was cancelled, and will not be done.
+    Cancelled,
+}
+
+impl State {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Waiting,
+        Self::Scheduled,
+        Self::Running,
+        Self::Complete,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    /// As it stands in the status.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "Waiting",
+            Self::Scheduled => "Scheduled",
+            Self::Running => "Running",
+            Self::Complete => "Complete",
+            Self::Failed => "Failed",
+            Self::Cancelled => "Cancelled",
+        }
+    }
 }
 
 /// A worker.

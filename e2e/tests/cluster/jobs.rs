@@ -24,7 +24,10 @@ async fn a_job_shows_what_its_queue_knows_and_jobs_over_http_make_no_resources()
             json!({"start": "in.png", "end": "64x64", "payload": {"sizes": [64, 32]}}),
         ))
         .await?;
-        let running = until(ns, "shown", "runs", |job| job["status"]["state"] == "in progress").await?;
+        let running = until(ns, "shown", "runs", |job| {
+            job["status"]["state"] == "Running" && job["status"]["queueState"] == "in progress"
+        })
+        .await?;
         let pods = ns.ips_of(HW7).await?;
         let worker = &running["status"]["worker"];
         let pod = worker["pod"].as_str().context("no pod in the status")?;
@@ -90,7 +93,7 @@ async fn a_job_that_takes_too_long_each_time_has_failed_and_says_why() -> Result
             .await?;
         let failed = get(ns, "slow").await?;
         ensure!(
-            failed["status"]["state"] == "failed" && failed["status"]["attempts"] == 1,
+            failed["status"]["state"] == "Failed" && failed["status"]["attempts"] == 1,
             "{}",
             failed["status"]
         );
@@ -115,15 +118,9 @@ async fn deleting_a_job_cancels_it_waiting_or_running() -> Result<()> {
             .await?;
         ns.ready(HW7, 1).await?;
         ns.apply(&job("running", json!({}))).await?;
-        until(ns, "running", "runs", |job| {
-            job["status"]["state"] == "in progress"
-        })
-        .await?;
+        until(ns, "running", "runs", |job| job["status"]["state"] == "Running").await?;
         ns.apply(&job("waiting", json!({}))).await?;
-        until(ns, "waiting", "waits", |job| {
-            job["status"]["state"] == "submitted"
-        })
-        .await?;
+        until(ns, "waiting", "waits", |job| job["status"]["state"] == "Waiting").await?;
         for name in ["waiting", "running"] {
             let id = uid(ns, name).await?;
             ns.kubectl(["delete", "wj", name, "--timeout=60s"]).await?;

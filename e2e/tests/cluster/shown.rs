@@ -27,12 +27,11 @@ async fn kubectl_get_shows_what_was_decided_and_from_what() -> Result<()> {
                 .map(|line| line.split_whitespace().collect())
                 .collect();
             let header = [
-                "NAME", "QUEUE", "MODE", "MIN", "MAX", "DESIRED", "READY", "WAITING", "RUNNING", "DEAD",
-                "AGE",
+                "NAME", "READY", "STATUS", "PODS", "QUEUE", "WAITING", "RUNNING", "DEAD", "AGE",
             ];
             ensure!(rows.len() == 2 && rows[0] == header, "{table}");
             ensure!(
-                rows[1][..10] == [HW7, "queue", "Pinned", "0", "10", "1", "1", "2", "1", "0"],
+                rows[1][..8] == [HW7, "True", "OK", "1/1", "queue", "2", "1", "0"],
                 "{table}"
             );
         }

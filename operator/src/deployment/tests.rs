@@ -557,7 +557,7 @@ fn command_reaches_the_worker_as_given_whatever_a_shell_or_kubernetes_would_make
 fn service_is_left_alone_beside_the_stock_worker() {
     let service = json!({"name": "service", "image": "model:1", "command": ["serve"]});
     let sidecar = json!({"name": "warm", "image": "model:1", "restartPolicy": "Always"});
-    let http = json!({"url": "http://localhost:8000/resize", "readyUrl": "http://localhost:8000/healthz"});
+    let http = json!({"url": "http://localhost:8000/resize", "readyURL": "http://localhost:8000/healthz"});
     let deployment = built(json!({
         "worker": {"handler": {"http": http}},
         "template": {"spec": {"containers": [service], "initContainers": [sidecar]}},

@@ -127,7 +127,7 @@ impl Entry {
             since: now,
             deleting: None,
             cancelled: false,
-            submitted: job.status.submitted_time.is_some() || job.status.state.is_some(),
+            submitted: job.status.submitted_time.is_some() || job.status.queue_word().is_some(),
             news: None,
             news_at: now,
             status: job.status.clone(),

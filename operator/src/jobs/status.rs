@@ -2,7 +2,7 @@
 
 use crds::job::{
     conditions,
-    status::{JobProgress, JobResult, JobStatus, JobWorker},
+    status::{JobProgress, JobResult, JobStatus, JobWorker, State},
 };
 use k8s_openapi::{
     ByteString,
@@ -24,8 +24,8 @@ pub(super) fn build_status(entry: &Entry, access: &Access, clock: Timestamp) -> 
         None => (last.clone(), None),
         Some(News::Submitted(at_ms)) => (submitted(*at_ms), None),
         Some(News::State(state)) => (mirrored(state, entry.id().as_ref()), ended(state)),
-        Some(News::Lost) => (last.clone(), Some(lost())),
-        Some(News::Rejected(rejection)) => (last.clone(), Some(rejected(rejection))),
+        Some(News::Lost) => (failed(last), Some(lost())),
+        Some(News::Rejected(rejection)) => (failed(last), Some(rejected(rejection))),
     };
     let kept_ending = match &entry.news {
         None => super::entry::ending(last).cloned(),
@@ -93,10 +93,37 @@ pub(super) fn find<'a>(status: &'a JobStatus, kind: &str) -> Option<&'a Conditio
 
 fn submitted(at_ms: Option<u64>) -> JobStatus {
     JobStatus {
-        state: Some(Status::Submitted.as_str().to_owned()),
+        state: word(State::Waiting),
+        queue_state: Some(Status::Submitted.as_str().to_owned()),
         attempts: Some(0),
         submitted_time: at_ms.and_then(time),
         ..JobStatus::default()
+    }
+}
+
+/// What was known last of a Job that has failed without a word of the queue.
+fn failed(last: &JobStatus) -> JobStatus {
+    JobStatus {
+        state: word(State::Failed),
+        ..last.clone()
+    }
+}
+
+fn word(state: State) -> Option<String> {
+    Some(state.as_str().to_owned())
+}
+
+/// The queue's word in those of a Job. A foreign word comes from a program that took the job out of the queue, so the job runs there
+/// until the queue counts it as ended.
+fn state_of(state: &JobState) -> State {
+    match &state.status {
+        Status::Submitted if state.due_ms.is_some() => State::Scheduled,
+        Status::Submitted => State::Waiting,
+        Status::Other(_) if state.finished_ms.is_some() => State::Failed,
+        Status::InProgress | Status::Other(_) => State::Running,
+        Status::Complete => State::Complete,
+        Status::Failed => State::Failed,
+        Status::Cancelled => State::Cancelled,
     }
 }
 
@@ -107,7 +134,8 @@ fn mirrored(state: &JobState, id: Option<&JobId>) -> JobStatus {
         pod: state.worker_pod.clone(),
     };
     JobStatus {
-        state: Some(state.status.as_str().to_owned()),
+        state: word(state_of(state)),
+        queue_state: Some(state.status.as_str().to_owned()),
         attempts: Some(number(state.attempts)),
         failures: some(state.failures),
         lost: some(state.lost),

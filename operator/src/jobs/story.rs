@@ -1,6 +1,9 @@
 //! What of a Job is worth an event. Few: a burst of Jobs must not become three times as many events.
 
-use crds::job::{conditions, status::JobStatus};
+use crds::job::{
+    conditions,
+    status::{JobStatus, State},
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::{entry::ending, status::find};
@@ -22,7 +25,7 @@ pub(super) fn between(last: &JobStatus, new: &JobStatus) -> Vec<Event> {
     }
     if new.started_time.is_some()
         && new.attempts > last.attempts
-        && new.state.as_deref() == Some("in progress")
+        && new.state.as_deref() == Some(State::Running.as_str())
     {
         events.push(Event::normal("Started", "Run", started(new)));
     }

@@ -128,6 +128,15 @@ fn complete(body: &[u8], size: u64) -> JobState {
     }
 }
 
+/// The Job's own word for its state, and the queue's.
+fn words(status: &JobStatus) -> (&str, &str) {
+    let [state, queue_state] = [&status.state, &status.queue_state];
+    (
+        state.as_deref().unwrap_or_default(),
+        queue_state.as_deref().unwrap_or_default(),
+    )
+}
+
 fn reason<'a>(status: &'a JobStatus, kind: &str) -> (&'a str, &'a str) {
     let condition = find(status, kind).unwrap();
     (&condition.status, &condition.reason)
@@ -259,10 +268,8 @@ fn what_may_change_again_at_once_is_written_after_a_moment_and_an_end_at_once() 
     };
     assert!(at - running.now < Duration::from_millis(100));
     let running = running.later(Duration::from_millis(100));
-    assert_eq!(
-        running.writes(&Access::Open).state.as_deref(),
-        Some("in progress")
-    );
+    let status = running.writes(&Access::Open);
+    assert_eq!(words(&status), ("Running", "in progress"));
 
     let done = Case::new().submitted().heard(complete(b"hi", 2));
     assert_eq!(
@@ -318,6 +325,76 @@ fn job_that_ended_is_let_go_and_deleted_after_its_time_to_live() {
 }
 
 #[test]
+fn state_is_told_in_words_of_jobs_and_in_word_of_queue() {
+    let at = |status, due_ms| JobState {
+        due_ms,
+        ..state(status)
+    };
+    for (state, expected) in [
+        (at(Status::Submitted, None), ("Waiting", "submitted")),
+        (at(Status::Submitted, Some(1_000_000)), ("Scheduled", "submitted")),
+        (at(Status::InProgress, None), ("Running", "in progress")),
+        (at(Status::Complete, None), ("Complete", "complete")),
+        (at(Status::Failed, None), ("Failed", "failed")),
+        (at(Status::Cancelled, None), ("Cancelled", "cancelled")),
+        (
+            at(Status::Other("converting".to_owned()), None),
+            ("Running", "converting"),
+        ),
+    ] {
+        let case = Case::new().submitted().heard(state);
+        assert_eq!(words(&case.status(&Access::Open)), expected);
+    }
+    assert_eq!(
+        words(&Case::new().submitted().entry.status),
+        ("Waiting", "submitted")
+    );
+}
+
+/// 0.1.0 wrote the queue's word as the state.
+#[test]
+fn open_job_of_0_1_0_gets_new_words_and_ended_one_stays() {
+    let stored = |state: &str, conditions: serde_json::Value| {
+        let job: WatchedJob = serde_json::from_value(json!({
+            "apiVersion": "workerpool.dev/v1alpha1",
+            "kind": "Job",
+            "metadata": {"name": "a", "namespace": "team", "uid": "u-1", "resourceVersion": "7", "generation": 1},
+            "spec": {"poolName": "thumbs"},
+            "status": {"state": state, "attempts": 1, "conditions": conditions},
+        }))
+        .unwrap();
+        let mut case = Case::new();
+        case.entry = Entry::new(&job, case.now).unwrap();
+        case
+    };
+    let condition = |kind: &str, reason: &str, message: &str| {
+        json!({"type": kind, "status": "True", "reason": reason, "message": message, "observedGeneration": 1,
+            "lastTransitionTime": "2026-11-27T21:36:08Z"})
+    };
+    let accepted = condition(
+        "Accepted",
+        "Submitted",
+        "it is in the queue of the WorkerPool thumbs",
+    );
+
+    let open = stored("in progress", json!([accepted]));
+    assert!(open.entry.submitted, "it is not submitted again");
+    let open = open
+        .heard(state(Status::InProgress))
+        .later(Duration::from_secs(1));
+    assert_eq!(open.plan(&Access::Open), Step::Keep);
+    assert_eq!(words(&open.status(&Access::Open)), ("Running", "in progress"));
+
+    // Its result is not in memory: a write would take it out of the status.
+    let ended = stored(
+        "complete",
+        json!([accepted, condition("Complete", "Completed", "it was done")]),
+    );
+    assert_eq!(ended.plan(&Access::Open), Step::Rest(None));
+    assert_eq!(ended.status(&Access::Open).state.as_deref(), Some("complete"));
+}
+
+#[test]
 fn job_that_another_program_ended_in_its_own_words_has_failed() {
     let word = || state(Status::Other("finished".to_owned()));
     let open = Case::new()
@@ -330,6 +407,7 @@ fn job_that_another_program_ended_in_its_own_words_has_failed() {
         ..word()
     };
     let status = Case::new().submitted().heard(ended).writes(&Access::Open);
+    assert_eq!(words(&status), ("Failed", "finished"));
     let condition = find(&status, conditions::FAILED).unwrap();
     assert_eq!(condition.reason, "EndedElsewhere");
     assert!(
@@ -368,9 +446,12 @@ fn job_that_failed_says_why_and_one_that_is_retried_is_kept_again() {
 fn job_that_the_queue_forgot_or_refuses_has_failed() {
     let mut lost = Case::new().submitted();
     lost.entry.hear(News::Lost, lost.now);
+    let status = lost.writes(&Access::Open);
+    assert_eq!(reason(&status, conditions::FAILED), ("True", "NotInQueue"));
     assert_eq!(
-        reason(&lost.writes(&Access::Open), conditions::FAILED),
-        ("True", "NotInQueue")
+        words(&status),
+        ("Failed", "submitted"),
+        "and the queue's last word"
     );
 
     let mut refused = Case::new();
@@ -385,6 +466,8 @@ fn job_that_the_queue_forgot_or_refuses_has_failed() {
         reason(&status, conditions::ACCEPTED),
         ("False", "PayloadTooLarge")
     );
+    assert_eq!(words(&status), ("Failed", ""));
+    assert_eq!(status.queue_word(), None, "it was never in the queue");
     refused.entry.status = status;
     refused.entry.news = None;
     assert_ne!(refused.plan(&Access::Open), Step::Submit);

@@ -93,7 +93,7 @@ impl World {
     }
 
     async fn is_submitted(&self, name: &str) {
-        let submitted = || self.api.state(name).as_deref() == Some("submitted");
+        let submitted = || self.api.state(name).as_deref() == Some("Waiting");
         eventually("the Job is submitted", submitted).await;
     }
 
