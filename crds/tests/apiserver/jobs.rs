@@ -106,3 +106,41 @@ fn the_short_names_are_ours_and_plain_jobs_stay_those_of_batch() {
         .succeeded();
     assert_eq!(pools, "");
 }
+
+/// The queue's word was the state then.
+#[test]
+#[ignore = "needs a cluster"]
+fn status_of_0_1_0_stays_writable_and_explain_has_words_of_now() {
+    let namespace = Namespace::create("crds-job-status");
+    let job = || apply(&namespace, "old", "{poolName: thumbs}", &[]);
+    until(Instant::now() + IN_FORCE, job, |output| output.success).succeeded();
+    let patch = |subresource: &str, patch: &str| {
+        let arguments = ["patch", "wj", "old", subresource, "--type=merge", "-p", patch];
+        namespace.kubectl(&arguments, "").succeeded()
+    };
+    patch("--subresource=status", r#"{"status": {"state": "in progress"}}"#);
+    patch(
+        "--subresource=",
+        r#"{"metadata": {"finalizers": ["workerpool.dev/cancel"]}}"#,
+    );
+    patch(
+        "--subresource=status",
+        r#"{"status": {"state": "Running", "queueState": "in progress"}}"#,
+    );
+    patch("--subresource=", r#"{"metadata": {"finalizers": null}}"#);
+    let status = namespace.get("wj/old")["status"].clone();
+    assert_eq!(
+        status,
+        serde_json::json!({"state": "Running", "queueState": "in progress"})
+    );
+
+    let explain = || namespace.kubectl(&["explain", "wj.status.state"], "");
+    let explained = |output: &Output| {
+        let words: Vec<_> = output.stdout.split_whitespace().collect();
+        words
+            .join(" ")
+            .contains("`Scheduled`: it waits for its time, `nextAttemptTime`")
+    };
+    let last = until(Instant::now() + IN_FORCE, explain, explained);
+    assert!(explained(&last), "{}{}", last.stdout, last.stderr);
+}
