@@ -19,7 +19,7 @@ fn jobs_of_0_1_0_are_read_whole() {
     each_is_read_whole::<Job>("0.1.0/stored/jobs.json");
 }
 
-/// What 0.1.0 stored where a field has another form now.
+/// Fields that 0.1.0 stored in another form.
 #[test]
 fn fields_of_0_1_0_that_have_another_form_mean_same() {
     let spec = |spec: Value| serde_json::from_value::<crds::WorkerPoolSpec>(spec).expect("a spec");

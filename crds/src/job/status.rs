@@ -77,19 +77,19 @@ impl JobStatus {
 }
 
 /// How far a job is. The field is text in the schema, not an enum: statuses that 0.1.0 wrote have other words, and stay writable.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
 pub enum State {
-    /// It waits in the queue for a worker.
+    /// The job waits in the queue for a worker.
     Waiting,
-    /// It waits for its time, `nextAttemptTime`, after a run that failed or lost its worker.
+    /// The job waits for its time, `nextAttemptTime`, after a run that failed or lost its worker.
     Scheduled,
-    /// A worker has it, or another program that took it.
+    /// A worker has the job, or another program that took it.
     Running,
-    /// It was done.
+    /// The job was done.
     Complete,
-    /// It will not be done, as the condition Failed says.
+    /// The job will not be done, for the reason of the condition Failed.
     Failed,
-    /// It was cancelled, and will not be done.
+    /// The job was cancelled, and will not be done.
     Cancelled,
 }
 

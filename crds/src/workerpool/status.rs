@@ -114,11 +114,11 @@ pub enum Mode {
 /// A direction in which the count does not go by itself.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 pub enum Disabled {
-    /// It does not rise.
+    /// The count does not rise.
     ScaleUp,
-    /// It does not fall.
+    /// The count does not fall.
     ScaleDown,
-    /// It neither rises nor falls.
+    /// The count neither rises nor falls.
     Both,
 }
 

@@ -32,9 +32,9 @@ fn default_kind() -> String {
 /// What becomes of the count of the scale target when the pool is deleted.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 pub enum DeletionPolicy {
-    /// It stays what it was last.
+    /// The count stays what it was last.
     #[default]
     Retain,
-    /// It becomes what the pool found.
+    /// The count becomes what the pool found.
     Restore,
 }

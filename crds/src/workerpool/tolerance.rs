@@ -1,35 +1,19 @@
 //! A share between 0 and 1, in the words of a HorizontalPodAutoscaler.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// The strings that are shares: decimals and thousandths, as a Kubernetes Quantity has them.
+/// Decimals and thousandths up to 1, as a Kubernetes Quantity has them.
 const PATTERN: &str = r"^(0|1|1\.0+|0?\.[0-9]+|[0-9]{1,3}m|1000m)$";
-/// Longer ones are more exact than any count of replicas.
+/// In characters: a longer decimal is more exact than any count of replicas.
 const MAX_LENGTH: usize = 16;
 
 /// A share between 0 and 1. Written as a string, "0.1"; read as a string, "0.1" or "100m", and as the number that it was until
 /// 0.1.0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tolerance(f64);
-
-/// A text that is no share.
-#[derive(Debug, PartialEq, Eq)]
-pub struct NotAShare(String);
-
-impl fmt::Display for NotAShare {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:?} is no share between 0 and 1: write it as \"0.1\" or \"100m\"",
-            self.0
-        )
-    }
-}
-
-impl std::error::Error for NotAShare {}
 
 impl Tolerance {
     /// The share itself; 0.1 is a tenth.
@@ -41,22 +25,16 @@ impl Tolerance {
     fn new(share: f64) -> Option<Self> {
         (0.0..=1.0).contains(&share).then_some(Self(share))
     }
-}
 
-impl FromStr for Tolerance {
-    type Err = NotAShare;
-
-    fn from_str(text: &str) -> Result<Self, NotAShare> {
+    fn parse(text: &str) -> Option<Self> {
         let (number, unit) = match text.strip_suffix('m') {
             Some(thousandths) => (thousandths, 1000.0),
             None => (text, 1.0),
         };
-        // `parse` would take "inf" and "1e-1" too, which the schema refuses.
+        // `f64` would take "inf" and "1e-1" too, which the schema refuses.
         let is_decimal = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-        let number: Option<f64> = number.parse().ok().filter(|_| is_decimal);
-        number
-            .and_then(|number| Self::new(number / unit))
-            .ok_or_else(|| NotAShare(text.to_owned()))
+        let number: f64 = number.parse().ok().filter(|_| is_decimal)?;
+        Self::new(number / unit)
     }
 }
 
@@ -82,7 +60,7 @@ impl de::Visitor<'_> for Visitor {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Tolerance, E> {
-        text.parse().map_err(E::custom)
+        Tolerance::parse(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
     }
 
     fn visit_f64<E: de::Error>(self, share: f64) -> Result<Tolerance, E> {
@@ -99,12 +77,12 @@ impl de::Visitor<'_> for Visitor {
 }
 
 impl JsonSchema for Tolerance {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
+    fn schema_name() -> Cow<'static, str> {
         "Tolerance".into()
     }
 
-    /// A structural schema has no type that is a string or a number, and CEL does not see a field without a type. So each type has
-    /// limits of its own, and those that are neither have limits that nothing meets.
+    /// A structural schema has no type that is a string or a number, and CEL does not see a field without a type. So strings and
+    /// numbers have a limit each, and booleans, objects and lists have limits that none of them meets.
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "x-kubernetes-preserve-unknown-fields": true,
@@ -153,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_share_is_refused_with_an_example() {
+    fn values_that_are_no_share_are_refused_with_example() {
         for value in [
             json!("a lot"),
             json!("1.5"),

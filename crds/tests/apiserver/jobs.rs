@@ -107,10 +107,10 @@ fn the_short_names_are_ours_and_plain_jobs_stay_those_of_batch() {
     assert_eq!(pools, "");
 }
 
-/// The queue's word was the state then.
+/// 0.1.0 wrote the queue's word as the state.
 #[test]
 #[ignore = "needs a cluster"]
-fn status_of_0_1_0_stays_writable_and_explain_has_words_of_now() {
+fn status_of_0_1_0_stays_writable_and_explain_lists_states() {
     let namespace = Namespace::create("crds-job-status");
     let job = || apply(&namespace, "old", "{poolName: thumbs}", &[]);
     until(Instant::now() + IN_FORCE, job, |output| output.success).succeeded();
@@ -139,7 +139,7 @@ fn status_of_0_1_0_stays_writable_and_explain_has_words_of_now() {
         let words: Vec<_> = output.stdout.split_whitespace().collect();
         words
             .join(" ")
-            .contains("`Scheduled`: it waits for its time, `nextAttemptTime`")
+            .contains("`Scheduled`: the job waits for its time, `nextAttemptTime`")
     };
     let last = until(Instant::now() + IN_FORCE, explain, explained);
     assert!(explained(&last), "{}{}", last.stdout, last.stderr);

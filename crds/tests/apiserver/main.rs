@@ -261,7 +261,7 @@ fn get_shows_the_decision_and_what_it_was_made_from() {
 
 #[test]
 #[ignore = "needs a cluster"]
-fn explain_tells_what_a_field_is_for_and_what_its_values_mean() {
+fn explain_describes_fields_and_their_values() {
     let namespace = Namespace::create("crds-explain");
     for (field, meaning) in [
         (

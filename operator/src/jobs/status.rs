@@ -101,7 +101,7 @@ fn submitted(at_ms: Option<u64>) -> JobStatus {
     }
 }
 
-/// What was known last of a Job that has failed without a word of the queue.
+/// The last status, of a Job that failed without a word of the queue.
 fn failed(last: &JobStatus) -> JobStatus {
     JobStatus {
         state: word(State::Failed),
@@ -113,8 +113,8 @@ fn word(state: State) -> Option<String> {
     Some(state.as_str().to_owned())
 }
 
-/// The queue's word in those of a Job. A foreign word comes from a program that took the job out of the queue, so the job runs there
-/// until the queue counts it as ended.
+/// State of the Job for the queue's word. A foreign word comes from a program that took the job out of the queue, so the job runs
+/// there until the queue counts it as ended.
 fn state_of(state: &JobState) -> State {
     match &state.status {
         Status::Submitted if state.due_ms.is_some() => State::Scheduled,

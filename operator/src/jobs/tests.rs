@@ -325,7 +325,7 @@ fn job_that_ended_is_let_go_and_deleted_after_its_time_to_live() {
 }
 
 #[test]
-fn state_is_told_in_words_of_jobs_and_in_word_of_queue() {
+fn state_has_word_of_jobs_beside_word_of_queue() {
     let at = |status, due_ms| JobState {
         due_ms,
         ..state(status)
