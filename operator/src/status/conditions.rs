@@ -22,7 +22,7 @@ pub(super) fn all(
     last: &WorkerPoolStatus,
     now: Timestamp,
 ) -> Vec<Condition> {
-    let pods_ready = pods::pods_ready(pool, findings, last);
+    let pods_ready = pods::pods_ready(findings, last);
     [
         ready(pool, findings, &pods_ready),
         accepted(pool, findings),
@@ -114,7 +114,7 @@ fn ready(pool: &WorkerPool, findings: &Findings<'_>, pods_ready: &Verdict) -> Ve
         return verdict("False", &pods_ready.reason, pods_ready.message.clone());
     }
     let applied = "the last decision is applied".to_owned();
-    // Of what is unknown there is nothing to say.
+    // Pods that are starting need no mention.
     let message = match pods_ready.status {
         "False" => format!("{applied}; {}", pods_ready.message),
         _ => applied,
@@ -235,7 +235,7 @@ fn data_safe(pool: &WorkerPool, findings: &Findings<'_>, last: &WorkerPoolStatus
 
 /// What the last status says of the spec as it is: it holds until more is known. An operator that starts again has nothing to
 /// take back.
-pub(super) fn said_of(pool: &WorkerPool, kind: &'static str, last: &WorkerPoolStatus) -> Option<Verdict> {
+fn said_of(pool: &WorkerPool, kind: &'static str, last: &WorkerPoolStatus) -> Option<Verdict> {
     let last = last.conditions.iter().find(|condition| condition.type_ == kind)?;
     (last.observed_generation == pool.metadata.generation).then(|| {
         let status = match last.status.as_str() {

@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use crds::{WorkerPool, conditions as kinds, status::WorkerPoolStatus};
+use crds::{conditions as kinds, status::WorkerPoolStatus};
 use scaling::Mode;
 
-use super::{
-    Findings,
-    conditions::{Verdict, said_of},
-};
+use super::{Findings, conditions::Verdict};
 use crate::pods::{Readiness, Report, Trouble};
 
 /// The counts of a pool's pods.
@@ -44,7 +41,7 @@ impl PodNumbers {
     }
 }
 
-pub(super) fn pods_ready(pool: &WorkerPool, findings: &Findings<'_>, last: &WorkerPoolStatus) -> Verdict {
+pub(super) fn pods_ready(findings: &Findings<'_>, last: &WorkerPoolStatus) -> Verdict {
     let verdict =
         |status, reason: &str, message: String| Verdict::new(kinds::PODS_READY, status, reason, message);
     let numbers = PodNumbers::of(findings);
@@ -81,9 +78,14 @@ pub(super) fn pods_ready(pool: &WorkerPool, findings: &Findings<'_>, last: &Work
             verdict("False", trouble.as_str(), message)
         }
         Readiness::AsBefore { .. } => {
-            let said = said_of(pool, kinds::PODS_READY, last);
-            said.filter(|said| said.status != "True")
-                .unwrap_or_else(|| starting(None))
+            let said = last.conditions.iter();
+            let said = said
+                .filter(|said| said.status == "False")
+                .find(|said| said.type_ == kinds::PODS_READY);
+            said.map_or_else(
+                || starting(None),
+                |said| verdict("False", &said.reason, said.message.clone()),
+            )
         }
     }
 }

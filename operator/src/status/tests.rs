@@ -312,6 +312,7 @@ fn pods_not_ready_stays_as_it_was_while_nothing_new_is_known() {
     // All are ready for a moment.
     let moment = with_pods(4, Readiness::AsBefore { none_ready: true }, &last);
     assert_eq!(moment.conditions[0], last.conditions[0], "Ready");
+    assert_eq!(message(&moment, "PodsReady"), message(&last, "PodsReady"));
     assert_eq!(condition(&moment, "PodsReady"), ("False", "ImagePullFailed"));
 }
 

@@ -149,10 +149,18 @@ fn pool_that_keeps_growing_is_not_late_while_other_pods_start() {
     pool.counts = counts(3);
     // A look confirms that a pod has been starting for a minute.
     assert_eq!(pool.looks_until(200.0), [15, 30, 60, 117, 174]);
-    assert_eq!(pool.failing(230.0), None);
     pool.finds.starting_for = Some(Duration::from_secs(60));
     assert_eq!(pool.reconcile(231.5), Step::Look);
     assert_eq!(pool.failing(231.5), Some((Trouble::Starting, 231, false)));
+
+    let mut pool = Pool::new(Trouble::Starting);
+    pool.finds.starting_for = Some(Duration::from_secs(3));
+    pool.looks_until(200.0);
+    // That look is late where others have the slots.
+    let taken: Vec<_> = (0..1000).map(|_| pool.pacer.reserve_known(pool.start)).collect();
+    assert!(matches!(pool.reconcile(231.5), Step::Wait(_)));
+    assert_eq!(pool.failing(231.5), None);
+    drop(taken);
 }
 
 #[test]
