@@ -174,7 +174,8 @@ impl UndecodableObjects {
                 }
             },
         }
-        if objects.len() != before {
+        // After a list in any case: a series that is 0 shows that the kind is watched.
+        if objects.len() != before || matches!(event, watcher::Event::InitDone) {
             let count = objects.keys().filter(|key| key.kind == kind).count();
             metrics.undecodable(&kind, count);
         }
@@ -364,6 +365,9 @@ mod tests {
         let objects = UndecodableObjects::default();
         let count = || counts(&objects, &registry).0;
         let take_in = |event: watcher::Event<Guarded<WorkerPool>>| objects.on_event(&event, &metrics);
+        take_in(watcher::Event::Init);
+        take_in(watcher::Event::InitDone);
+        assert_eq!(count().as_deref(), Some("0"), "from the first list on");
         let ends = [
             vec![watcher::Event::Apply(good())],
             vec![watcher::Event::Delete(bad("3"))],

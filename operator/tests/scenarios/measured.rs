@@ -106,6 +106,7 @@ async fn docs_name_each_metric_with_its_labels_and_no_other() {
     world.reconcile().await.unwrap();
     world.write_fails().await;
     world.ctx.metrics.jobs.called("submit");
+    world.ctx.metrics.undecodable("WorkerPool", 1);
     let panicked = telemetry::catch_panic_now("reconcile", || panic!("so that it is counted"));
     panicked.map(|(): ()| ()).unwrap_err();
     let (exported, documented) = (exported(&world.scrape()), documented());
