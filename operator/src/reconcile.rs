@@ -22,7 +22,7 @@ use crate::{
     bounds::{InForce, Schedules},
     context::{Context, PoolState},
     demand::{Demand, demand},
-    deployment::check_listener,
+    deployment::{applied_hash, check_listener},
     error::{self, Error},
     events::{self, Event},
     metrics::PoolGauges,
@@ -281,9 +281,10 @@ fn observe_template(state: &mut PoolState, observed: &Observed) -> bool {
     let (Some(wanted), Some(found)) = (&state.wanted, &observed.deployment) else {
         return false;
     };
+    let seen = state.pods.template(applied_hash(&wanted.deployment));
     let is_ready =
-        state.pods.newest_ready() == Some(true) || is_rolled_out_and_ready(found, &wanted.deployment);
-    let cannot_start = state.pods.is_of_template();
+        is_rolled_out_and_ready(found, &wanted.deployment) || seen.is_some_and(|seen| seen.is_ready);
+    let cannot_start = seen.is_some_and(|seen| seen.cannot_start);
     state.proof.observe(&wanted.template, is_ready, cannot_start)
 }
 

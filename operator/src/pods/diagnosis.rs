@@ -6,8 +6,8 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::{
-    Trouble,
-    pod::{self, Finding, is_ready},
+    TemplateReport, Trouble,
+    pod::{self, Finding},
 };
 use crate::{
     objects::{Pod, ReplicaSet},
@@ -17,8 +17,6 @@ use crate::{
 
 /// Messages of other programs are cut to so many characters: an event's note has 1,024 bytes, and a status keeps them.
 const MESSAGE_MAX: usize = 400;
-/// The number of a Deployment's revision, on its ReplicaSets.
-const REVISION: &str = "deployment.kubernetes.io/revision";
 
 /// The objects of one look.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +25,8 @@ pub struct Seen<'a> {
     pub kind: Kind,
     /// Its name.
     pub name: &'a str,
+    /// The hash of what was applied of it, as the operator wrote it, once its controller has acted on it.
+    pub applied: Option<&'a str>,
     /// The count that it asks for.
     pub asked: u32,
     /// The ReplicaSets of a Deployment, or the ReplicaSet itself.
@@ -50,10 +50,8 @@ pub struct Report {
     pub pod: Option<String>,
     /// The kubelet's, the scheduler's or the controller's own words, in one line.
     pub message: String,
-    /// A pod has a trouble of the template ([`Trouble::is_of_template`]), be it the commonest or not.
-    pub is_of_template: bool,
-    /// A pod of the newest revision was ready.
-    pub newest_ready: bool,
+    /// Whether pods of the template start, where the workload is the pool's own.
+    pub template: Option<TemplateReport>,
     /// Age of the oldest pod that is starting.
     pub starting_for: Option<Duration>,
     /// There were more pods than those that were listed.
@@ -89,7 +87,6 @@ pub fn diagnose(seen: &Seen<'_>) -> Report {
         }
         add(&mut groups, 1, Some(pod.name_any()), finding);
     }
-    let is_of_template = groups.keys().any(|trouble| trouble.is_of_template());
     let starting = groups.remove(&Trouble::Starting);
     // Of as many the later wins, and the most severe comes first: so from the end.
     let commonest = groups.into_iter().rev().max_by_key(|(_, group)| group.affected);
@@ -100,8 +97,7 @@ pub fn diagnose(seen: &Seen<'_>) -> Report {
         affected: group.affected,
         pod: group.pod,
         message: in_one_line(&group.message),
-        is_of_template,
-        newest_ready: is_newest_ready(seen),
+        template: TemplateReport::of(seen),
         starting_for: starting_since.and_then(|since| seen.now.duration_since(since).try_into().ok()),
         is_partial: seen.is_partial,
     }
@@ -181,18 +177,6 @@ fn unexplained(seen: &Seen<'_>, pods: &[&Pod], starting: Option<Group>) -> Group
         pod: None,
         message,
     }
-}
-
-fn is_newest_ready(seen: &Seen<'_>) -> bool {
-    if seen.kind != Kind::Deployment {
-        return seen.pods.iter().any(is_ready);
-    }
-    let revision = |set: &&ReplicaSet| {
-        let revision = set.annotations().get(REVISION);
-        revision.and_then(|revision| revision.parse::<u64>().ok())
-    };
-    let newest = seen.sets.iter().max_by_key(revision);
-    newest.is_some_and(|newest| newest.status.ready_replicas > 0)
 }
 
 fn in_one_line(message: &str) -> String {

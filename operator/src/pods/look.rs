@@ -20,6 +20,7 @@ use super::{
 use crate::{
     PoolRef,
     context::{Context, PoolState},
+    deployment::applied_hash,
     error::{self, Error},
     objects::{Pod, ReplicaSet},
     targets::{Kind, Workload},
@@ -129,6 +130,8 @@ async fn look(
     let report = diagnose(&Seen {
         kind,
         name: &workload.name_any(),
+        applied: applied_hash(workload)
+            .filter(|_| workload.status.observed_generation >= workload.metadata.generation),
         asked: workload.replicas(),
         sets: &sets,
         pods: &pods.items,

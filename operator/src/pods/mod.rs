@@ -23,7 +23,7 @@ pub(crate) use self::look::follow;
 pub use self::{
     diagnosis::{Report, Seen, diagnose},
     pacer::LookPacer,
-    proof::{TemplateProof, is_rolled_out_and_ready},
+    proof::{TemplateProof, TemplateReport, is_rolled_out_and_ready},
     tracker::{PodCounts, PodsTracker, Readiness},
     trouble::Trouble,
 };

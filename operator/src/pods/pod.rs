@@ -38,7 +38,7 @@ impl Finding {
     }
 }
 
-pub(super) fn is_ready(pod: &Pod) -> bool {
+fn is_ready(pod: &Pod) -> bool {
     condition(pod, "Ready").is_some_and(|ready| ready.status == "True")
 }
 

@@ -5,9 +5,57 @@
 
 use crds::{WorkerPool, conditions};
 use k8s_openapi::api::apps::v1::Deployment as FullDeployment;
+use kube::ResourceExt;
 use scaling::{Reason, Startup};
 
-use crate::{deployment::applied_hash, targets::Workload};
+use super::{Seen, pod};
+use crate::{
+    deployment::applied_hash,
+    objects::{Pod, ReplicaSet},
+    scale_down::order::is_active,
+    targets::Workload,
+};
+
+/// The number of a Deployment's revision, on its ReplicaSets.
+const REVISION: &str = "deployment.kubernetes.io/revision";
+
+/// Whether pods of a Deployment's template start, by one look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TemplateReport {
+    /// The hash of the Deployment that was applied, whose template it is.
+    pub applied: String,
+    /// A pod of it was ready.
+    pub is_ready: bool,
+    /// A pod of it has a trouble of its template ([`super::Trouble::is_of_template`]).
+    pub cannot_start: bool,
+}
+
+impl TemplateReport {
+    /// Of the newest ReplicaSet: pods of earlier ones may be there still. `None` of a workload that is not the pool's own.
+    pub(super) fn of(seen: &Seen<'_>) -> Option<Self> {
+        let applied = seen.applied?.to_owned();
+        let newest = seen.sets.iter().max_by_key(|set| revision(set))?;
+        let pods = seen
+            .pods
+            .iter()
+            .filter(|pod| is_active(pod) && is_of(pod, newest));
+        let mut troubles = pods.filter_map(|pod| pod::finding(pod, seen.now));
+        Some(Self {
+            applied,
+            is_ready: newest.status.ready_replicas > 0,
+            cannot_start: troubles.any(|finding| finding.trouble.is_of_template()),
+        })
+    }
+}
+
+fn revision(set: &ReplicaSet) -> Option<u64> {
+    set.annotations().get(REVISION)?.parse().ok()
+}
+
+fn is_of(pod: &Pod, set: &ReplicaSet) -> bool {
+    let mut owners = pod.owner_references().iter();
+    owners.any(|owner| Some(&owner.uid) == set.metadata.uid.as_ref())
+}
 
 /// What is known of the templates of a pool's own Deployment.
 #[derive(Clone, Debug, Default)]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
-use super::{LookPacer, Report, Trouble, pacer::Slot};
+use super::{LookPacer, Report, TemplateReport, Trouble, pacer::Slot};
 
 /// Fewer pods have been ready than asked for, for so long: worth a look.
 const FIRST_LOOK_AFTER: Duration = Duration::from_secs(15);
@@ -155,21 +155,12 @@ impl PodsTracker {
         found.or(episode.earlier)
     }
 
-    /// A pod had a trouble of its template at the last look.
+    /// What the last look found of the template of the Deployment that was applied with this hash.
     #[must_use]
-    pub fn is_of_template(&self) -> bool {
-        let report = self
-            .episode
-            .as_deref()
-            .and_then(|episode| episode.report.as_ref());
-        report.is_some_and(|(report, _)| report.is_of_template)
-    }
-
-    /// A pod of the newest revision was ready at the last look; `None` without a look.
-    #[must_use]
-    pub fn newest_ready(&self) -> Option<bool> {
+    pub fn template(&self, applied: Option<&str>) -> Option<&TemplateReport> {
         let (report, _) = self.episode.as_deref()?.report.as_ref()?;
-        Some(report.newest_ready)
+        let template = report.template.as_ref()?;
+        (Some(template.applied.as_str()) == applied).then_some(template)
     }
 
     /// Readiness of the pods at this time.

@@ -237,8 +237,7 @@ fn image_report() -> Report {
         affected: 4,
         pod: Some("hw7-a".to_owned()),
         message: "does-not-exist:1: not found".to_owned(),
-        is_of_template: false,
-        newest_ready: false,
+        template: None,
         starting_for: None,
         is_partial: false,
     }

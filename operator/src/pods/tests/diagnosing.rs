@@ -21,6 +21,7 @@ fn seen(kind: Kind, sets: &[Value], pods: &[Value]) -> Report {
     diagnose(&Seen {
         kind,
         name: "hw7",
+        applied: Some("hash"),
         asked: 2,
         sets: &sets,
         pods: &pods,
@@ -35,7 +36,7 @@ fn report(sets: &[Value], pods: &[Value]) -> Report {
 
 fn set(revision: u32, replicas: u32, ready: u32) -> Value {
     json!({
-        "metadata": {"name": format!("set-{revision}"), "annotations": {"deployment.kubernetes.io/revision": revision.to_string()}},
+        "metadata": {"name": format!("set-{revision}"), "uid": format!("uid-{revision}"), "annotations": {"deployment.kubernetes.io/revision": revision.to_string()}},
         "spec": {"replicas": 2},
         "status": {"replicas": replicas, "readyReplicas": ready, "observedGeneration": 1},
     })
@@ -374,8 +375,6 @@ fn commonest_reason_wins_and_of_as_many_the_most_severe() {
     );
     let one = report(&[], &[starting("a"), starting("b"), image("c")]);
     assert_eq!(one.trouble, Trouble::ImagePullFailed, "the others may fail yet");
-    assert!(one.is_of_template);
-    assert!(!report(&[], &[starting("a"), ready("d")]).is_of_template);
 }
 
 #[test]
@@ -405,12 +404,33 @@ fn pods_that_ended_or_are_ending_count_only_where_nothing_else_explains() {
     );
 }
 
+/// Whether a pod of the newest template was ready, and whether one cannot start.
+fn template(sets: &[Value], pods: &[Value]) -> (bool, bool) {
+    let template = report(sets, pods).template.unwrap();
+    assert_eq!(template.applied, "hash");
+    (template.is_ready, template.cannot_start)
+}
+
 #[test]
-fn newest_revision_counts_whatever_the_order() {
-    assert!(report(&[set(10, 2, 1), set(9, 2, 0)], &[]).newest_ready);
-    assert!(!report(&[set(9, 2, 2), set(10, 2, 0)], &[]).newest_ready);
-    assert!(!report(&[], &[]).newest_ready);
-    assert!(seen(Kind::StatefulSet, &[], &[ready("hw7-0")]).newest_ready);
+fn newest_revision_alone_tells_of_template() {
+    assert!(template(&[set(10, 2, 1), set(9, 2, 0)], &[]).0);
+    assert!(!template(&[set(9, 2, 2), set(10, 2, 0)], &[]).0);
+    assert_eq!(report(&[], &[]).template, None, "there is none yet");
+
+    let of_set = |revision: u32| {
+        let mut pod = pod("a", container(0, waiting("ErrImagePull", "not found"), json!({})));
+        pod["metadata"]["ownerReferences"] = json!([
+            {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "set", "uid": format!("uid-{revision}"), "controller": true},
+        ]);
+        pod
+    };
+    let sets = [set(9, 2, 0), set(10, 2, 0)];
+    assert_eq!(template(&sets, &[of_set(10)]), (false, true));
+    assert_eq!(
+        template(&sets, &[of_set(9)]),
+        (false, false),
+        "it is of the last one"
+    );
 }
 
 #[test]

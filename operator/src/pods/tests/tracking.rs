@@ -19,8 +19,7 @@ fn report(trouble: Trouble) -> Report {
         affected: 2,
         pod: None,
         message: String::new(),
-        is_of_template: false,
-        newest_ready: false,
+        template: None,
         starting_for: None,
         is_partial: false,
     }
