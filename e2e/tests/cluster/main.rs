@@ -23,3 +23,4 @@ mod secret;
 mod several;
 mod shown;
 mod targets;
+mod troubles;
