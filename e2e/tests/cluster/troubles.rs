@@ -466,7 +466,8 @@ async fn pin_to_zero_is_obeyed_while_roll_out_is_stuck() -> Result<()> {
 }
 
 const BUSYBOX: &str = "busybox:1";
-const UNKNOWN_IMAGE: &str = "registry.invalid/typo:1";
+/// Nothing listens there. A name would be looked up for 10 s, and the kubelet pulls one image after another.
+const UNKNOWN_IMAGE: &str = "127.0.0.1:1/typo:1";
 
 fn two_replicas(pod: &Value) -> Value {
     json!({"scaling": {"minReplicas": 2, "maxReplicas": 2}, "template": template(pod)})
