@@ -20,6 +20,9 @@ async fn kubectl_get_shows_what_was_decided_and_from_what() -> Result<()> {
         })
         .await?;
 
+        // The line has the count of pods as soon as the pod is ready.
+        ns.pool_until(HW7, "counts its pod", |pool| pool.at("/status/pods") == "1/1")
+            .await?;
         for name in ["workerpools", "workerpool", "wp"] {
             let table = ns.kubectl(["get", name]).await?;
             let rows: Vec<Vec<&str>> = table
@@ -34,6 +37,10 @@ async fn kubectl_get_shows_what_was_decided_and_from_what() -> Result<()> {
                 rows[1][..8] == [HW7, "True", "OK", "1/1", "queue", "2", "1", "0"],
                 "{table}"
             );
+        }
+        let wide = ns.kubectl(["get", "wp", "-o", "wide"]).await?;
+        for column in ["MODE", "MIN", "MAX", "DESIRED", "REASON", "DISABLED", "Pinned"] {
+            ensure!(wide.contains(column), "no {column}: {wide}");
         }
         Ok(())
     })
