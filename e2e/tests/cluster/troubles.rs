@@ -79,8 +79,7 @@ async fn is_shown_until_cured(slug: &str, trouble: Trouble) -> Result<()> {
         if trouble.has_pods {
             names_pod(ns, &message).await?;
         }
-        let line = line_of(ns).await?;
-        ensure!(shows(&line, ["False", reason, "0/2"]), "{line}");
+        let line = line_with(ns, ["False", reason, "0/2"]).await?;
         warned(ns, reason).await?;
         println!("| `{reason}` | `{line}` | {message} | {} |", seconds.as_secs());
 
@@ -90,8 +89,7 @@ async fn is_shown_until_cured(slug: &str, trouble: Trouble) -> Result<()> {
         })
         .await?;
         ns.ready(HW7, 2).await?;
-        let line = line_of(ns).await?;
-        ensure!(shows(&line, ["True", "OK", "2/2"]), "{line}");
+        line_with(ns, ["True", "OK", "2/2"]).await?;
         Ok(())
     })
     .await
@@ -304,8 +302,7 @@ async fn pool_with_some_pods_stays_ready_and_counts_them() -> Result<()> {
         );
         // A quarter of the desired pods may be missing, as in a Deployment.
         ensure!(seen.is("Available", "True"), "{}", seen.at("/status"));
-        let line = line_of(ns).await?;
-        ensure!(shows(&line, ["True", "OK", "3/4"]), "{line}");
+        line_with(ns, ["True", "OK", "3/4"]).await?;
 
         ns.kubectl(["scale", "workerpool", HW7, "--replicas=8"]).await?;
         let seen = until(ns, "is not available with three of eight pods", |pool| {
@@ -344,8 +341,7 @@ async fn refused_pool_reports_running_pods_and_no_mode() -> Result<()> {
             "nobody decides: {}",
             refused.at("/status")
         );
-        let line = line_of(ns).await?;
-        ensure!(shows(&line, ["False", "SecretNotFound", "2/2"]), "{line}");
+        line_with(ns, ["False", "SecretNotFound", "2/2"]).await?;
         Ok(())
     })
     .await
@@ -386,9 +382,9 @@ async fn unknown_image_does_not_stay_at_maximum() -> Result<()> {
             "{}",
             unproven.at("/status")
         );
+        let line = line_with(ns, ["False", "ImagePullFailed", "0/3"]).await?;
         println!(
-            "{}: {}",
-            line_of(ns).await?,
+            "| `Unproven` | `{line}` | {} |",
             message_of(&unproven, "ScalingActive")?
         );
 
@@ -531,15 +527,20 @@ fn message_of(pool: &Pool, kind: &str) -> Result<String> {
     Ok(pool.condition(kind).context("no such condition")?.message)
 }
 
-/// The pool's line of `kubectl get wp`, with single spaces.
-async fn line_of(ns: &Namespace) -> Result<String> {
-    let table = ns.kubectl(["get", "wp", HW7, "--no-headers"]).await?;
-    Ok(table.split_whitespace().collect::<Vec<_>>().join(" "))
-}
-
-/// Whether the columns READY, STATUS and PODS are these.
-fn shows(line: &str, columns: [&str; 3]) -> bool {
-    line.split(' ').skip(1).take(3).eq(columns)
+/// Waits for these columns READY, STATUS and PODS in the pool's line of `kubectl get wp`; answers the line, with single spaces. A container
+/// without a probe is ready for the moment until it ends.
+async fn line_with(ns: &Namespace, columns: [&str; 3]) -> Result<String> {
+    eventually(
+        &format!("kubectl get wp shows {columns:?}"),
+        SEEN_WITHIN,
+        async || {
+            let table = ns.kubectl(["get", "wp", HW7, "--no-headers"]).await?;
+            let cells: Vec<_> = table.split_whitespace().collect();
+            let is_shown = cells.get(1..4) == Some(&columns[..]);
+            Ok(Look::when(is_shown, cells.join(" "), || table))
+        },
+    )
+    .await
 }
 
 async fn names_pod(ns: &Namespace, message: &str) -> Result<()> {
