@@ -14,7 +14,7 @@ const LAST_INTERVAL: Duration = Duration::from_secs(300);
 const NEW_LOOKS: u32 = 2;
 /// Pods that have been starting for longer are not ready, whatever the cause.
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// A container that ends again and again is ready for a moment in between: a trouble ends when this has passed without it.
+/// A container that ends again and again is ready for a moment in between: pods are ready when they have been for so long.
 const CURED_AFTER: Duration = Duration::from_secs(10);
 /// Interval at which the result of a look is asked for while it is under way.
 pub(super) const RESULT_INTERVAL: Duration = Duration::from_millis(100);
@@ -61,7 +61,7 @@ pub enum Readiness<'a> {
         /// No pod is ready, or one has been for a moment only.
         none_ready: bool,
     },
-    /// The last status holds: there was no look since a restart, or all pods have been ready for a moment only.
+    /// The last status holds: there was no look since a restart, or all pods have been ready for a moment only, after a trouble.
     AsBefore {
         /// No pod is ready, or one has been for a moment only.
         none_ready: bool,
@@ -79,7 +79,7 @@ pub(super) enum Step {
     Rest,
 }
 
-/// The pods of one pool that are not ready. Without an allocation while all are.
+/// The pods of one pool that are not ready, or have not been for long. Without an allocation while all are.
 #[derive(Debug, Default)]
 pub struct PodsTracker {
     episode: Option<Box<Episode>>,
@@ -93,6 +93,8 @@ struct Episode {
     /// The generation of the pool's spec that it is about.
     generation: Option<i64>,
     since: Instant,
+    /// The end of the last moment in which all were ready; `since` without one.
+    unready_since: Instant,
     /// The time since which all are ready: the episode may be over.
     all_ready_since: Option<Instant>,
     none_ready: bool,
@@ -202,10 +204,12 @@ impl PodsTracker {
 impl Episode {
     fn new(counts: PodCounts, generation: Option<i64>, now: Instant, earlier: Option<Earlier>) -> Self {
         let lasted = earlier.map_or(Duration::ZERO, |earlier| earlier.lasted);
+        let since = now.checked_sub(lasted).unwrap_or(now);
         let trouble = earlier.and_then(|earlier| earlier.trouble);
         Self {
             generation,
-            since: now.checked_sub(lasted).unwrap_or(now),
+            since,
+            unready_since: since,
             all_ready_since: None,
             none_ready: counts.ready == 0,
             some_ready_since: None,
@@ -238,8 +242,12 @@ impl Episode {
         if counts.all_ready() {
             self.all_ready_since.get_or_insert(now);
             self.slot = None;
-        } else {
-            self.all_ready_since = None;
+            if self.trouble().is_none() {
+                // It said how pods were starting.
+                self.report = None;
+            }
+        } else if self.all_ready_since.take().is_some() {
+            self.unready_since = now;
         }
         if counts.ready == 0 {
             if !self.none_ready {
@@ -256,11 +264,14 @@ impl Episode {
 
     fn is_over(&self, now: Instant) -> bool {
         self.all_ready_since
-            .is_some_and(|since| self.trouble().is_none() || now >= since + CURED_AFTER)
+            .is_some_and(|since| now >= since + CURED_AFTER)
     }
 
     fn readiness(&self, now: Instant) -> Readiness<'_> {
         let none_ready = self.none_ready;
+        if self.all_ready_since.is_some() && self.trouble().is_none() {
+            return Readiness::AllReady;
+        }
         if self.all_ready_since.is_some() || (self.report.is_none() && self.earlier.is_some()) {
             return Readiness::AsBefore { none_ready };
         }
@@ -298,7 +309,7 @@ impl Episode {
             let seen_at = self.since.checked_add(*lasted)?;
             seen_at.checked_sub(report.starting_for?)
         });
-        oldest.unwrap_or(self.since) + START_LIMIT
+        oldest.unwrap_or(self.since).max(self.unready_since) + START_LIMIT
     }
 
     /// The times at which the readiness may change though the watch shows nothing.

@@ -115,7 +115,9 @@ fn ready_pods_are_never_looked_at() {
     pool.counts = counts(3);
     assert_eq!(pool.reconcile(10.0), Step::Wait(Duration::from_secs(15)));
     pool.counts = counts(4);
-    assert_eq!(pool.reconcile(24.0), Step::Rest);
+    assert_eq!(pool.reconcile(24.0), Step::Wait(Duration::from_secs(10)));
+    assert_eq!(pool.tracker.readiness(pool.at(24.0)), Readiness::AllReady);
+    assert_eq!(pool.reconcile(34.0), Step::Rest);
     pool.counts = PodCounts::default();
     assert_eq!(pool.reconcile(100.0), Step::Rest);
     assert_eq!(pool.tracker.readiness(pool.at(100.0)), Readiness::AllReady);
@@ -214,6 +216,31 @@ fn trouble_ends_when_all_have_been_ready_for_10_s() {
 }
 
 #[test]
+fn moments_of_readiness_do_not_delay_first_look() {
+    let mut pool = Pool::new(Trouble::CrashLooping);
+    pool.reconcile(0.0);
+    pool.counts = counts(4);
+    pool.reconcile(9.0);
+    assert_eq!(pool.tracker.readiness(pool.at(9.0)), Readiness::AllReady);
+    pool.counts = counts(0);
+    assert_eq!(pool.reconcile(10.0), Step::Wait(Duration::from_secs(5)));
+    assert_eq!(pool.reconcile(15.0), Step::Look);
+    assert_eq!(pool.failing(15.0), Some((Trouble::CrashLooping, 15, true)));
+}
+
+#[test]
+fn pool_that_was_ready_meanwhile_has_another_minute_to_start() {
+    let mut pool = Pool::new(Trouble::Starting);
+    pool.reconcile(0.0);
+    pool.counts = counts(4);
+    pool.reconcile(9.0);
+    pool.counts = counts(3);
+    pool.reconcile(10.0);
+    assert_eq!(pool.failing(69.0), None);
+    assert_eq!(pool.failing(70.0), Some((Trouble::Starting, 60, false)));
+}
+
+#[test]
 fn one_pod_that_is_ready_for_a_moment_does_not_make_the_pool_ready() {
     let mut pool = Pool::new(Trouble::OOMKilled);
     pool.reconcile(0.0);
@@ -262,7 +289,8 @@ fn edit_of_the_pool_is_followed_by_a_look_that_may_end_the_trouble() {
     // Its pods have a minute to start, as those of a new pool.
     assert_eq!(pool.failing(176.0), None);
     pool.counts = counts(4);
-    assert_eq!(observe(&mut pool, 176.0), Step::Rest);
+    assert_eq!(observe(&mut pool, 176.0), Step::Wait(Duration::from_secs(10)));
+    assert_eq!(observe(&mut pool, 186.0), Step::Rest);
 }
 
 #[test]
