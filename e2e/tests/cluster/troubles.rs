@@ -20,6 +20,7 @@ struct Trouble {
     words: &'static str,
     /// Whether there are pods, one of which the message names.
     has_pods: bool,
+    replicas: u32,
     pod: Value,
     before: Step,
     cure: Step,
@@ -53,15 +54,15 @@ impl Step {
     }
 }
 
-/// A pool of two pods under this trouble: shown in the column, both conditions and an event; gone after the cure.
+/// A pool under this trouble: shown in the column, both conditions and an event; gone after the cure.
 async fn is_shown_until_cured(slug: &str, trouble: Trouble) -> Result<()> {
     in_namespace(slug, async |ns| {
         ns.deploy_redis().await?;
         trouble.before.take(ns).await?;
+        let (reason, replicas) = (trouble.reason, trouble.replicas);
         let created = Instant::now();
-        ns.apply(&pool(HW7, two_replicas(&trouble.pod))).await?;
+        ns.apply(&pool(HW7, fixed_count(replicas, &trouble.pod))).await?;
 
-        let reason = trouble.reason;
         let seen = until(ns, &format!("is not ready: {reason}"), |pool| {
             ["PodsReady", "Ready"]
                 .iter()
@@ -71,7 +72,10 @@ async fn is_shown_until_cured(slug: &str, trouble: Trouble) -> Result<()> {
         let seconds = created.elapsed();
         ensure!(seconds < SEEN_WITHIN, "only after {seconds:?}");
         let message = message_of(&seen, "PodsReady")?;
-        ensure!(message.starts_with("0 of 2 pods"), "no count: {message}");
+        ensure!(
+            message.starts_with(&format!("0 of {replicas} pods")),
+            "no count: {message}"
+        );
         ensure!(
             message.contains(trouble.words),
             "not in the words of Kubernetes: {message}"
@@ -79,7 +83,7 @@ async fn is_shown_until_cured(slug: &str, trouble: Trouble) -> Result<()> {
         if trouble.has_pods {
             names_pod(ns, &message).await?;
         }
-        let line = line_with(ns, ["False", reason, "0/2"]).await?;
+        let line = line_with(ns, ["False", reason, &format!("0/{replicas}")]).await?;
         warned(ns, reason).await?;
         println!("| `{reason}` | `{line}` | {message} | {} |", seconds.as_secs());
 
@@ -88,8 +92,7 @@ async fn is_shown_until_cured(slug: &str, trouble: Trouble) -> Result<()> {
             pool.is("PodsReady", "True") && says(pool, "Ready", "True", "OK")
         })
         .await?;
-        ns.ready(HW7, 2).await?;
-        line_with(ns, ["True", "OK", "2/2"]).await?;
+        line_with(ns, ["True", "OK", &format!("{replicas}/{replicas}")]).await?;
         Ok(())
     })
     .await
@@ -102,6 +105,7 @@ async fn exceeded_quota_is_shown_as_quota_exceeded() -> Result<()> {
         reason: "QuotaExceeded",
         words: "exceeded quota: few, requested: pods=1, used: pods=1, limited: pods=1",
         has_pods: false,
+        replicas: 2,
         pod: healthy(),
         before: Step::Apply(quota(1)),
         cure: Step::Delete("resourcequota/few"),
@@ -116,6 +120,7 @@ async fn restricted_namespace_is_shown_as_pod_security_violation() -> Result<()>
         reason: "PodSecurityViolation",
         words: "violates PodSecurity \"restricted:latest\": allowPrivilegeEscalation != false",
         has_pods: false,
+        replicas: 2,
         pod: healthy(),
         before: Step::Label("pod-security.kubernetes.io/enforce=restricted"),
         cure: Step::Label("pod-security.kubernetes.io/enforce-"),
@@ -130,6 +135,7 @@ async fn missing_service_account_is_shown_as_pods_forbidden() -> Result<()> {
         reason: "PodsForbidden",
         words: "serviceaccount \"late\" not found",
         has_pods: false,
+        replicas: 2,
         pod: with(healthy(), "serviceAccountName", json!("late")),
         before: Step::Nothing,
         cure: Step::Apply(
@@ -146,6 +152,7 @@ async fn unknown_image_is_shown_as_image_pull_failed() -> Result<()> {
         reason: "ImagePullFailed",
         words: UNKNOWN_IMAGE,
         has_pods: true,
+        replicas: 2,
         pod: worker(&json!({"image": UNKNOWN_IMAGE})),
         before: Step::Nothing,
         cure: Step::HealthyTemplate,
@@ -157,9 +164,11 @@ async fn unknown_image_is_shown_as_image_pull_failed() -> Result<()> {
 #[ignore = "needs a cluster"]
 async fn ending_program_is_shown_as_crash_looping() -> Result<()> {
     let trouble = Trouble {
+        // One pod: at each restart all pods are ready for a moment.
         reason: "CrashLooping",
         words: "exited with code 3",
         has_pods: true,
+        replicas: 1,
         pod: worker(&json!({"command": ["sh", "-c", "exit 3"]})),
         before: Step::Nothing,
         cure: Step::HealthyTemplate,
@@ -174,6 +183,7 @@ async fn missing_program_is_shown_as_container_cannot_start() -> Result<()> {
         reason: "ContainerCannotStart",
         words: "/no/such/program",
         has_pods: true,
+        replicas: 2,
         pod: worker(&json!({"command": ["/no/such/program"]})),
         before: Step::Nothing,
         cure: Step::HealthyTemplate,
@@ -190,6 +200,7 @@ async fn exceeded_memory_limit_is_shown_as_oom_killed() -> Result<()> {
         reason: "OOMKilled",
         words: "more memory than its limit",
         has_pods: true,
+        replicas: 2,
         pod: worker(&json!({
             "command": ["sh", "-c", grow],
             "resources": {"limits": {"memory": "16Mi"}},
@@ -207,6 +218,7 @@ async fn unmatched_node_selector_is_shown_as_unschedulable() -> Result<()> {
         reason: "Unschedulable",
         words: "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector",
         has_pods: true,
+        replicas: 2,
         pod: with(healthy(), "nodeSelector", json!({"no": "such"})),
         before: Step::Nothing,
         cure: Step::HealthyTemplate,
@@ -222,6 +234,7 @@ async fn failing_init_container_is_shown_as_init_container_failing() -> Result<(
         reason: "InitContainerFailing",
         words: "exited with code 4",
         has_pods: true,
+        replicas: 2,
         pod: with(healthy(), "initContainers", prepare),
         before: Step::Nothing,
         cure: Step::HealthyTemplate,
@@ -238,6 +251,7 @@ async fn missing_secret_of_environment_is_shown_as_config_missing() -> Result<()
         reason: "ConfigMissing",
         words: "secret \"late\" not found",
         has_pods: true,
+        replicas: 2,
         pod: worker(&json!({"env": from_secret})),
         before: Step::Nothing,
         cure: Step::Apply(late_secret()),
@@ -253,6 +267,7 @@ async fn missing_secret_of_volume_is_shown_as_volume_not_mounted() -> Result<()>
         reason: "VolumeNotMounted",
         words: "Secret late",
         has_pods: true,
+        replicas: 2,
         pod: with(
             pod,
             "volumes",
@@ -271,6 +286,7 @@ async fn failing_readiness_probe_is_shown_as_not_ready() -> Result<()> {
         reason: "NotReady",
         words: "readiness or startup probe does not pass",
         has_pods: true,
+        replicas: 2,
         pod: worker(&json!({"readinessProbe": {"exec": {"command": ["false"]}, "periodSeconds": 1}})),
         before: Step::Nothing,
         cure: Step::HealthyTemplate,
@@ -320,7 +336,7 @@ async fn pool_with_some_pods_stays_ready_and_counts_them() -> Result<()> {
 async fn refused_pool_reports_running_pods_and_no_mode() -> Result<()> {
     in_namespace("refused-pods", async |ns| {
         ns.deploy_redis().await?;
-        ns.apply(&pool(HW7, two_replicas(&healthy()))).await?;
+        ns.apply(&pool(HW7, fixed_count(2, &healthy()))).await?;
         until(ns, "is ready", |pool| pool.is("PodsReady", "True")).await?;
         ns.ready(HW7, 2).await?;
 
@@ -439,7 +455,7 @@ async fn pin_is_obeyed_while_image_is_unknown() -> Result<()> {
 async fn pin_to_zero_is_obeyed_while_roll_out_is_stuck() -> Result<()> {
     in_namespace("stuck", async |ns| {
         ns.deploy_redis().await?;
-        ns.apply(&pool(HW7, two_replicas(&healthy()))).await?;
+        ns.apply(&pool(HW7, fixed_count(2, &healthy()))).await?;
         ns.ready(HW7, 2).await?;
         set_template(ns, &worker(&json!({"image": UNKNOWN_IMAGE}))).await?;
         eventually("a pod cannot pull its image", SEEN_WITHIN, async || {
@@ -465,8 +481,8 @@ const BUSYBOX: &str = "busybox:1";
 /// Nothing listens there. A name would be looked up for 10 s, and the kubelet pulls one image after another.
 const UNKNOWN_IMAGE: &str = "127.0.0.1:1/typo:1";
 
-fn two_replicas(pod: &Value) -> Value {
-    json!({"scaling": {"minReplicas": 2, "maxReplicas": 2}, "template": template(pod)})
+fn fixed_count(replicas: u32, pod: &Value) -> Value {
+    json!({"scaling": {"minReplicas": replicas, "maxReplicas": replicas}, "template": template(pod)})
 }
 
 fn template(pod: &Value) -> Value {
