@@ -1,6 +1,7 @@
 //! The types of the conditions in a WorkerPool's status.
 
-/// Accepted, target found, queue readable, and the last decision applied; also when pinned or at zero.
+/// Accepted, target found, queue readable, and the last decision applied; also when pinned or at zero. False as well while no pod is
+/// ready though some are asked for, once something keeps them from it or a minute has passed. The reason is `OK` when it is true.
 pub const READY: &str = "Ready";
 /// The operator takes the pool as it is: nobody else owns its target or its queue.
 pub const ACCEPTED: &str = "Accepted";
@@ -13,5 +14,5 @@ pub const DATA_SAFE: &str = "DataSafe";
 pub const SCALING_ACTIVE: &str = "ScalingActive";
 /// All pods that the workload asks for are ready; when false, the reason says what keeps most of the others from it.
 pub const PODS_READY: &str = "PodsReady";
-/// At least as many pods are ready as the pool must have.
+/// As many pods are ready as are desired, less those that the Deployment's strategy lets be missing.
 pub const AVAILABLE: &str = "Available";

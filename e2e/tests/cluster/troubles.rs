@@ -55,6 +55,7 @@ impl Step {
 }
 
 /// A pool under this trouble: shown in the column, both conditions and an event; gone after the cure.
+#[expect(clippy::print_stdout, reason = "a row of the table of troubles")]
 async fn is_shown_until_cured(slug: &str, trouble: Trouble) -> Result<()> {
     in_namespace(slug, async |ns| {
         ns.deploy_redis().await?;
