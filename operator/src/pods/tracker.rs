@@ -315,7 +315,7 @@ impl Episode {
     /// The times at which the readiness may change though the watch shows nothing.
     fn changes_at(&self, now: Instant) -> [Option<Instant>; 3] {
         let late_at = self.late_at();
-        let is_starting = self.trouble().is_none() && now < late_at;
+        let is_starting = self.all_ready_since.is_none() && self.trouble().is_none() && now < late_at;
         [
             self.all_ready_since.map(|since| since + CURED_AFTER),
             self.some_ready_since
