@@ -179,13 +179,14 @@ impl PodsTracker {
             return Step::Rest;
         };
         episode.receive(now);
-        let Some(look) = episode.until_look(pacer, now) else {
-            return Step::Look;
+        let until_look = match episode.look_step(pacer, now) {
+            Step::Look => return Step::Look,
+            Step::Wait(wait) => Some(wait),
+            Step::Rest => None,
         };
         let others = episode.changes_at(now).into_iter().flatten();
         let others = others.map(|at| at.saturating_duration_since(now));
-        let wait = others.chain(look).min();
-        wait.map_or(Step::Rest, Step::Wait)
+        others.chain(until_look).min().map_or(Step::Rest, Step::Wait)
     }
 
     /// The page of pods that the next look lists: a workload may have more than one look lists.
@@ -325,16 +326,16 @@ impl Episode {
         ]
     }
 
-    /// Time until something is to be done for a look; the inner `None`: nothing is, while all are ready. The outer `None`: look now.
-    fn until_look(&mut self, pacer: &LookPacer, now: Instant) -> Option<Option<Duration>> {
+    /// The next thing to do for a look alone; nothing while all are ready.
+    fn look_step(&mut self, pacer: &LookPacer, now: Instant) -> Step {
         if self.all_ready_since.is_some() {
-            return Some(None);
+            return Step::Rest;
         }
         if self.under_way.is_some() {
-            return Some(Some(RESULT_INTERVAL));
+            return Step::Wait(RESULT_INTERVAL);
         }
         if now < self.next_look {
-            return Some(Some(self.next_look - now));
+            return Step::Wait(self.next_look - now);
         }
         let slot = self.slot.take().unwrap_or_else(|| {
             if self.looks < NEW_LOOKS {
@@ -346,13 +347,13 @@ impl Episode {
         if now < slot.at() {
             let wait = slot.at() - now;
             self.slot = Some(slot);
-            return Some(Some(wait));
+            return Step::Wait(wait);
         }
         slot.use_up();
         let interval = FIRST_LOOK_AFTER.saturating_mul(2_u32.saturating_pow(self.looks));
         self.next_look = now + interval.min(LAST_INTERVAL);
         self.looks = self.looks.saturating_add(1);
-        None
+        Step::Look
     }
 
     fn receive(&mut self, now: Instant) {
