@@ -14,13 +14,15 @@ use crate::objects::{ContainerStatus, ObjectCondition, Pod, Volume};
 
 /// A container that runs for less than this is starting: its probes may not have been tried.
 const PROBES_TRIED_AFTER: Duration = Duration::from_secs(10);
-/// A pod whose sandbox does not exist after this waits for a volume. Sandboxes are made within seconds; a disk is attached within a
-/// minute.
-const MOUNTED_WITHIN: Duration = Duration::from_secs(20);
+/// A pod whose sandbox does not exist after this waits for a Secret or ConfigMap: these are mounted, and sandboxes made, within
+/// seconds.
+const MOUNTED_WITHIN: Duration = Duration::from_secs(10);
+/// The same of a pod with a claim: a disk may take a minute to be attached.
+const ATTACHED_WITHIN: Duration = Duration::from_secs(60);
 /// A container that was restarted less than this ago has not recovered.
 const RECOVERED_AFTER: Duration = Duration::from_secs(60);
-/// Restarts after which a container that ended is expected to end again.
-const CRASH_RESTARTS: i32 = 2;
+/// Ends after which a container is expected to end again.
+const CRASH_ENDS: i32 = 2;
 
 /// A reason, and its message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,7 +157,8 @@ fn failing(status: &ContainerStatus, subject: &str, now: Timestamp) -> Option<Fi
         _ => {}
     }
     let backs_off = waiting_reason(status) == Some("CrashLoopBackOff");
-    if !backs_off && status.restart_count < CRASH_RESTARTS {
+    let ends = status.restart_count.saturating_add(ended.is_some().into());
+    if !backs_off && ends < CRASH_ENDS {
         return None;
     }
     let message = end.map_or_else(
@@ -234,10 +237,19 @@ fn volume_not_mounted(pod: &Pod, now: Timestamp) -> Option<Finding> {
     let sandbox = condition(pod, "PodReadyToStartContainers").filter(|sandbox| sandbox.status == "False")?;
     let created = pod.creation_timestamp();
     let since = sandbox.last_transition_time.as_ref().or(created.as_ref());
-    let needed: Vec<_> = pod.spec.volumes.iter().filter_map(needed_object).collect();
-    (is_past(since, MOUNTED_WITHIN, now) && !needed.is_empty()).then(|| {
+    let volumes = &pod.spec.volumes;
+    let has_claim = volumes
+        .iter()
+        .any(|volume| volume.persistent_volume_claim.is_some());
+    let limit = if has_claim {
+        ATTACHED_WITHIN
+    } else {
+        MOUNTED_WITHIN
+    };
+    let needed: Vec<_> = volumes.iter().filter_map(needed_object).collect();
+    (is_past(since, limit, now) && !needed.is_empty()).then(|| {
         let message = format!(
-            "a volume is not mounted, of {}; `kubectl describe pod {}` says which",
+            "its volumes are not mounted ({}), or its network is not set up; `kubectl describe pod {}` says what is missing",
             needed.join(", "),
             pod.name_any()
         );

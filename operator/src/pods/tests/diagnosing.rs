@@ -175,11 +175,12 @@ fn container_that_ends_again_and_again_crash_loops_in_each_phase() {
     assert_eq!(of_pod(back_off, last.clone(), 3), expected);
     assert_eq!(of_pod(last.clone(), json!({}), 3), expected);
     let just_started = json!({"running": {"startedAt": "2026-11-27T19:08:51Z"}});
-    assert_eq!(of_pod(just_started, last.clone(), 3), expected);
-    assert_eq!(
-        of_pod(last, json!({}), 1).0,
-        Trouble::Starting,
-        "it may have been once"
+    assert_eq!(of_pod(just_started.clone(), last.clone(), 3), expected);
+    assert_eq!(of_pod(last.clone(), last.clone(), 1).0, Trouble::CrashLooping);
+    let once = [of_pod(last.clone(), json!({}), 0), of_pod(just_started, last, 1)];
+    assert!(
+        once.iter().all(|(trouble, _)| *trouble == Trouble::Starting),
+        "{once:?}"
     );
 }
 
@@ -293,9 +294,19 @@ fn objects_of_volumes_are_named_when_the_sandbox_does_not_come() {
     assert_eq!(long.trouble, Trouble::VolumeNotMounted);
     assert_eq!(
         long.message,
-        "a volume is not mounted, of Secret none; `kubectl describe pod hw7-a` says which"
+        "its volumes are not mounted (Secret none), or its network is not set up; `kubectl describe pod hw7-a` says what is missing"
     );
     assert_eq!(of("2026-11-27T19:08:50Z", volumes).trouble, Trouble::Starting);
+    let disk = json!([{"name": "d", "persistentVolumeClaim": {"claimName": "data"}}]);
+    assert_eq!(
+        of("2026-11-27T19:08:24Z", disk.clone()).trouble,
+        Trouble::Starting,
+        "it is attached, perhaps"
+    );
+    assert_eq!(
+        of("2026-11-27T19:07:50Z", disk).trouble,
+        Trouble::VolumeNotMounted
+    );
     assert_eq!(
         of("2026-11-27T19:08:24Z", json!([])).trouble,
         Trouble::Starting,
