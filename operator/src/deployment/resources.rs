@@ -12,6 +12,9 @@ use k8s_openapi::{
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+/// Jobs at once that the default limit of memory has room for: each may have a result of 1 MiB, and as much again while it is sent.
+const LIMITED_CONCURRENCY: i32 = 50;
+
 /// Requests and limits of the stock worker and of the container that copies our worker.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WorkerResources {
@@ -77,8 +80,8 @@ fn amounts(cpu: &str, memory: &str) -> Amounts {
 
 impl WorkerResources {
     /// Sets requests and limits of the container `worker`, which runs our worker, unless the template sets any. An image that the
-    /// template names is the user's. Programs of the user in our container get requests alone: a limit of ours would end them, and
-    /// their jobs, for memory that only their author can estimate.
+    /// template names is the user's. Programs of the user in our container, and many jobs at once, get requests alone: a limit of ours
+    /// would end them for memory that only their author can estimate.
     pub(super) fn fill_worker(&self, pod: &mut PodSpec, container: usize, worker: &WorkerSpec, image: &str) {
         let has_pod_resources = pod.resources.is_some();
         let container = &mut pod.containers[container];
@@ -86,7 +89,8 @@ impl WorkerResources {
         if has_pod_resources || container.resources.is_some() || !is_ours {
             return;
         }
-        container.resources = if may_run_programs(worker, container) {
+        let has_many_jobs = worker.concurrency > LIMITED_CONCURRENCY;
+        container.resources = if has_many_jobs || may_run_programs(worker, container) {
             requirements(&self.requests, &Amounts::new())
         } else {
             requirements(&self.requests, &self.limits)

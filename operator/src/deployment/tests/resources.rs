@@ -76,6 +76,14 @@ fn programs_of_user_in_our_container_get_no_limits() {
 }
 
 #[test]
+fn worker_with_many_jobs_at_once_gets_no_limits() {
+    let with =
+        |concurrency: i32| of_container(json!({"name": "worker"}), json!({"concurrency": concurrency}));
+    assert_eq!(with(50), all());
+    assert_eq!(with(51), requests());
+}
+
+#[test]
 fn resources_of_whole_pod_leave_its_containers_none() {
     let pod = json!({"limits": {"memory": "64Mi"}});
     let deployment = built(json!({"template": {"spec": {"resources": pod, "containers": []}}}));
