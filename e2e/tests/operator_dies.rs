@@ -96,6 +96,37 @@ async fn twenty_workers_one_and_twenty_again_while_the_operator_dies_cuts_no_job
 
 #[tokio::test]
 #[ignore = "needs a cluster"]
+async fn template_that_never_worked_stays_limited_though_operator_is_killed() -> Result<()> {
+    in_namespace("limit-stays", async |ns| {
+        ns.deploy_redis().await?;
+        let api = ns.deploy_api().await?;
+        api.submit_many(100).await?;
+        let image = json!({"spec": {"containers": [{"name": "worker", "image": "127.0.0.1:1/typo:1"}]}});
+        let spec = json!({"scaling": {"maxReplicas": 20}, "template": image});
+        ns.apply(&pool(HW7, spec)).await?;
+        ns.given(HW7, 3).await?;
+        ns.pool_until(HW7, "is unproven", |pool| {
+            let decided = pool.condition("ScalingActive");
+            decided.is_some_and(|decided| decided.reason == "Unproven")
+        })
+        .await?;
+        let counts = ns.counts_of(HW7).await?;
+
+        kill_operator().await?;
+        // The new operator has read the queue.
+        api.submit_many(5).await?;
+        ns.pool_until(HW7, "is looked at again", |pool| {
+            pool.at("/status/queue/waiting") == 105
+        })
+        .await?;
+        ensure!(counts.counts() == [3], "{:?}", counts.counts());
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster"]
 async fn jobs_are_submitted_once_though_the_operator_is_killed_in_the_middle() -> Result<()> {
     in_namespace("jobs-once", async |ns| {
         let redis = ns.deploy_redis().await?;
