@@ -37,13 +37,16 @@ local function forget(ids, watched)
   if #watched > 0 then call('SADD', CHANGED, unpack(watched)) end
 end
 
--- Of jobs that somebody set back to submitted nothing is left but what was submitted. `records` are theirs.
+-- Of jobs that somebody set back to submitted nothing is left but what was submitted. `records` are theirs. A mirror of one
+-- has its past runs, so it is told.
 local function let_begin_anew(ids, records)
-  local anew = {}
+  local anew, watched = {}, {}
   for _, id in ipairs(ids) do
     local record = begin_anew(records[id] or {})
     anew[id] = next(record) and record or false
+    if record.watched then watched[#watched + 1] = id end
   end
   write_records(anew)
   drop_results(ids)
+  if #watched > 0 then call('SADD', CHANGED, unpack(watched)) end
 end

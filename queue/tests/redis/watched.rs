@@ -164,6 +164,28 @@ async fn what_foreign_programs_do_to_a_watched_job_is_noted_when_it_is_found() {
     assert!(watch.fixture.kept("records").is_empty());
 }
 
+/// Its past runs are forgotten, which whoever mirrors it has seen.
+#[tokio::test]
+async fn reset_of_watched_job_is_noted_once_its_end_is_purged_or_deleted() {
+    let mut watch = Watch::new().await;
+    let claimed = watch.worker.claim_one().await;
+    watch.worker.complete(&watch.id, &claimed.token).await;
+    watch.fixture.reset(&watch.id);
+    watch.changed().await;
+    watch.fixture.purge(&watch.id, &watch.worker).await;
+    watch.is_now(Status::Submitted, "purge").await;
+
+    let mut watch = Watch::new().await;
+    let strict = watch.fixture.worker_on(strict());
+    let claimed = strict.claim_one().await;
+    strict.end(&watch.id, &claimed.token, failed()).await;
+    watch.fixture.reset(&watch.id);
+    watch.changed().await;
+    let members = [watch.id.to_string()];
+    watch.fixture.producer().delete_dead(&members).await.unwrap();
+    watch.is_now(Status::Submitted, "deletion").await;
+}
+
 #[tokio::test]
 async fn an_id_without_a_hash_that_is_given_up_is_noted() {
     let mut watch = Watch::new().await;
