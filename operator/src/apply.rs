@@ -244,12 +244,12 @@ pub(crate) fn refresh_wanted(pool: &WorkerPool, ctx: &Context, state: &mut PoolS
             selector: found.map(|found| &found.spec.selector),
         };
         let deployment = build_deployment(pool, inputs);
-        Wanted {
+        Box::new(Wanted {
             request,
             server: source.server.clone(),
             template: template_hash(&deployment),
             deployment,
-        }
+        })
     };
     state.wanted = Some(up_to_date.unwrap_or_else(build));
 }

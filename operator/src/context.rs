@@ -81,7 +81,8 @@ pub struct Memories {
     backoffs: Mutex<HashMap<PoolRef, Backoff>>,
 }
 
-/// What is remembered of one pool. Lost with a restart, and nothing is worse for it.
+/// What is remembered of one pool. Lost with a restart, and nothing is worse for it. Large parts that many pools do not have are
+/// boxed: there may be ten thousand of these.
 #[derive(Default)]
 pub struct PoolState {
     /// Whose state this is: a pool of the same name may be another.
@@ -103,9 +104,9 @@ pub struct PoolState {
     /// What we last wrote, until the watch shows it.
     pub written: Option<Written>,
     /// Where the queue is, by Secrets that were read at that time.
-    pub server: Option<(Server, Instant)>,
+    pub server: Option<Box<(Server, Instant)>>,
     /// The Deployment to be, for this generation and server.
-    pub wanted: Option<Wanted>,
+    pub wanted: Option<Box<Wanted>>,
     /// Whether others changed the pool's own Deployment.
     pub drift: Drift,
     /// A scale-down under way.

@@ -129,7 +129,7 @@ async fn server(
         .wanted
         .as_ref()
         .is_none_or(|wanted| wanted.request == request_hash(pool));
-    if let Some((server, read_at)) = state.server.as_ref().filter(|_| current) {
+    if let Some((server, read_at)) = state.server.as_deref().filter(|_| current) {
         let age = read_at.elapsed();
         if age < SECRETS_REFUSED || (age < SECRETS_USABLE && !refused()) {
             return Ok(Ok(server.clone()));
@@ -139,7 +139,7 @@ async fn server(
     state.server = server
         .as_ref()
         .ok()
-        .map(|server| (server.clone(), Instant::now()));
+        .map(|server| Box::new((server.clone(), Instant::now())));
     Ok(server)
 }
 

@@ -220,7 +220,7 @@ pub struct WorkerPoolSpec {
     /// environment always, image, command and probes where it runs the stock worker. Absent: the stock worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::template::schema")]
-    pub template: Option<PodTemplateSpec>,
+    pub template: Option<Box<PodTemplateSpec>>,
 
     /// Scale something that exists, untouched but for its count, instead of making pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]

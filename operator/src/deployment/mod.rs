@@ -62,7 +62,7 @@ pub fn build_deployment(pool: &WorkerPool, inputs: Inputs<'_>) -> Deployment {
         .selector
         .cloned()
         .unwrap_or_else(|| labels::selector(&name));
-    let mut template = pool.spec.template.clone().unwrap_or_default();
+    let mut template = pool.spec.template.as_deref().cloned().unwrap_or_default();
     template::fill(&mut template, pool, inputs);
     let metadata = template.metadata.get_or_insert_default();
     let pod_labels = metadata.labels.take().unwrap_or_default();
