@@ -169,7 +169,7 @@ fn every_enum_explains_its_values() {
             enums += 1;
             let description = field["description"].as_str().unwrap_or_default();
             for value in values.iter().filter_map(Value::as_str) {
-                // A list's item has no default in the schema; its description tells of it all the same.
+                // A list's item has no default in the schema; its description names it all the same.
                 let is_default = description.contains(&format!("`{value}` (default): "));
                 assert!(
                     is_default

@@ -201,7 +201,7 @@ async fn patch_deployment(
 }
 
 /// Who changed what of the Deployment. Read before a correction, which takes the fields away from them. A list, as the operator has no
-/// right to get a Deployment. `None` if that cannot be told.
+/// right to get a Deployment. `None` if it cannot be found out.
 async fn blame(pool: &WorkerPool, ctx: &Context, wanted: &FullDeployment) -> Option<String> {
     let deployments: Api<Workload> =
         Api::namespaced_with(ctx.client.clone(), &pool.namespace()?, &Kind::Deployment);
@@ -312,7 +312,7 @@ impl Scaling<'_> {
         let asks = self.observed.source.own().next().is_some();
         let kind = self.observed.place.kind().filter(|_| asks);
         let order = kind.map(|kind| (kind, Order::of(kind, self.deployment)));
-        // A roll-out may be stuck for ever. All pods go or none, so all are let become idle.
+        // A roll-out may be stuck forever. All pods go or none, so all are let become idle.
         let empties =
             kind == Some(Kind::Deployment) && self.deployment.is_rolling_out() && decision.desired == 0;
         // Where only certain pods can go, they are let become idle; elsewhere those that are, go.

@@ -202,7 +202,7 @@ impl UndecodableObjects {
         }
     }
 
-    /// Reports all again: a term began, and whoever led before may not have done it.
+    /// Reports all again: a term began, and the leader before may not have done it.
     pub fn begin_term(&self) {
         for known in self.objects().values_mut() {
             known.is_reported = false;
@@ -411,7 +411,7 @@ mod tests {
         assert_eq!(
             counts(&objects, &registry).1,
             1,
-            "whoever led before may not have reported it"
+            "the leader before may not have reported it"
         );
     }
 }

@@ -78,7 +78,7 @@ pub enum Plan {
 }
 
 impl Drift {
-    /// At the start of a term of leadership: the generation that the pool's status tells.
+    /// At the start of a term of leadership: the generation in the pool's status.
     #[must_use]
     pub fn starting_at(generation: Option<i64>) -> Self {
         Self {
@@ -122,7 +122,7 @@ impl Drift {
         self.generation = generation;
     }
 
-    /// It was applied because others had changed it; `corrected` tells whether that changed anything.
+    /// It was applied because others had changed it; `corrected`: the apply changed something.
     pub fn looked(&mut self, corrected: bool, now: Instant) {
         let before = self.looks.map_or(0, |looks| looks.corrections(now));
         let corrected_at = self.looks.map_or(now, |looks| looks.corrected_at);
@@ -133,7 +133,7 @@ impl Drift {
         });
     }
 
-    /// Its count was changed through `/scale`, whose answer does not tell the generation.
+    /// Its count was changed through `/scale`, whose answer has no generation.
     pub fn scaled(&mut self) {
         self.generation = self.generation.map(|generation| generation.saturating_add(1));
     }
@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(drift.plan(Some("a"), None, now), Plan::Create);
         assert_eq!(drift.plan(Some("a"), shown(7, "a"), now), Plan::Keep(None));
         assert_eq!(drift.plan(Some("a"), shown(8, "a"), now), Plan::Correct);
-        // Made anew, as by `kubectl replace --force`.
+        // Created again, as by `kubectl replace --force`.
         assert_eq!(drift.plan(Some("a"), shown(1, "a"), now), Plan::Correct);
     }
 

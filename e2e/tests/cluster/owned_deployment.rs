@@ -121,9 +121,9 @@ fn sleeps(worker: &Container, seconds: &str) -> bool {
     environment.any(|one| one.name == "WORKERPOOL_SLEEP_SECONDS" && one.value.as_deref() == Some(seconds))
 }
 
-/// Waits until an event tells of a correction; answers the events.
+/// Waits for an event about a correction; answers the events.
 async fn drift_told(ns: &Namespace) -> Result<String> {
-    eventually("an event tells of the correction", A_WHILE, async || {
+    eventually("an event reports the correction", A_WHILE, async || {
         let events = ns
             .kubectl([
                 "get",

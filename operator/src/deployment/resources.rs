@@ -80,7 +80,7 @@ fn amounts(cpu: &str, memory: &str) -> Amounts {
 
 impl WorkerResources {
     /// Sets requests and limits of the container `worker`, which runs our worker, unless the template sets any. An image that the
-    /// template names is the user's. Programs of the user in our container, and many jobs at once, get requests alone: a limit of ours
+    /// template names is the user's. Programs of the user in our container, and many jobs at once, get requests alone: a default limit
     /// would end them for memory that only their author can estimate.
     pub(super) fn fill_worker(&self, pod: &mut PodSpec, container: usize, worker: &WorkerSpec, image: &str) {
         let has_pod_resources = pod.resources.is_some();

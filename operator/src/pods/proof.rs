@@ -142,7 +142,7 @@ impl TemplateProof {
     }
 }
 
-/// Whether a pod of the wanted template is ready, as far as the Deployment alone tells: it was applied, its controller has seen
+/// Whether a pod of the wanted template is ready, by the Deployment alone: it was applied, its controller has seen
 /// it, and all pods are of it. In the middle of a roll-out the ready pods may be those of an earlier template.
 #[must_use]
 pub fn is_rolled_out_and_ready(found: &Workload, wanted: &FullDeployment) -> bool {

@@ -13,7 +13,7 @@
 //! The pods of a StatefulSet go by their ordinals, the highest first, and no cost helps: the highest are
 //! marked, busy or not, and the count falls as far as they have become idle.
 //!
-//! In the middle of a Deployment's roll-out, which may be stuck for ever, the count falls to 0 or not at all: the pods of all
+//! In the middle of a Deployment's roll-out, which may be stuck forever, the count falls to 0 or not at all: the pods of all
 //! its ReplicaSets are marked, busy or not, and it falls once all of them hold nothing.
 //!
 //! A worker that is not ours knows no marks. Redis knows whether it works (`queue::ForeignWorkers`), which is asked once more

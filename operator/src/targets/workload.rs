@@ -208,7 +208,7 @@ impl Workload {
         self.spec.replicas.unwrap_or(1).try_into().unwrap_or(0)
     }
 
-    /// Whether a Deployment is in the middle of a roll-out, as far as its status tells, which lags behind.
+    /// Whether a Deployment is in the middle of a roll-out, by its status, which lags behind.
     #[must_use]
     pub fn is_rolling_out(&self) -> bool {
         self.status.observed_generation < self.metadata.generation

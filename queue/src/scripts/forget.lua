@@ -38,7 +38,7 @@ local function forget(ids, watched)
 end
 
 -- Of jobs that somebody set back to submitted nothing is left but what was submitted. `records` are theirs. A mirror of one
--- has its past runs, so it is told.
+-- has its past runs, so the change is noted.
 local function let_begin_anew(ids, records)
   local anew, watched = {}, {}
   for _, id in ipairs(ids) do

@@ -164,7 +164,7 @@ async fn what_foreign_programs_do_to_a_watched_job_is_noted_when_it_is_found() {
     assert!(watch.fixture.kept("records").is_empty());
 }
 
-/// Its past runs are forgotten, which whoever mirrors it has seen.
+/// Its past runs, which a mirror has, are forgotten.
 #[tokio::test]
 async fn reset_of_watched_job_is_noted_once_its_end_is_purged_or_deleted() {
     let mut watch = Watch::new().await;

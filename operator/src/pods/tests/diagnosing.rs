@@ -1,4 +1,4 @@
-//! Each trouble as a real cluster (Kubernetes 1.37) tells it.
+//! Each trouble as a real cluster (Kubernetes 1.37) reports it.
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
