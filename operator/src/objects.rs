@@ -31,6 +31,13 @@ pub fn request_hash(pool: &WorkerPool) -> u64 {
     hasher.finish()
 }
 
+/// Whether the object with this UID is the controller of this one. Labels do not say so: others may bear the same.
+#[must_use]
+pub fn is_controlled_by(object: &impl ResourceExt, uid: &str) -> bool {
+    let mut owners = object.owner_references().iter();
+    owners.any(|owner| owner.controller == Some(true) && owner.uid == uid)
+}
+
 /// A ReplicaSet.
 #[derive(Clone, Debug, Default, Deserialize, Resource)]
 #[resource(inherit = FullReplicaSet)]

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crds::{WorkerPool, conditions, status::WorkerPoolStatus};
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::OwnerReference, jiff::Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client, ResourceExt, api::ListParams};
 use tokio::sync::oneshot;
 
@@ -22,7 +22,7 @@ use crate::{
     context::{Context, PoolState},
     deployment::applied_hash,
     error::{self, Error},
-    objects::{Pod, ReplicaSet},
+    objects::{Pod, ReplicaSet, is_controlled_by},
     targets::{Kind, Workload},
 };
 
@@ -124,7 +124,7 @@ async fn look(
         Kind::StatefulSet | Kind::ReplicaSet => workload.uid().into_iter().collect(),
     };
     pods.items
-        .retain(|pod| is_controlled_by(pod.owner_references(), &owners));
+        .retain(|pod| owners.iter().any(|uid| is_controlled_by(pod, uid)));
     // An empty token is that of the last page.
     let next_page = pods.metadata.continue_.filter(|token| !token.is_empty());
     let report = diagnose(&Seen {
@@ -150,26 +150,20 @@ async fn sets(
     workload: &Workload,
 ) -> Result<Vec<ReplicaSet>, Error> {
     let api: Api<ReplicaSet> = Api::namespaced(client.clone(), namespace);
-    let uid: Vec<_> = workload.uid().into_iter().collect();
+    let uid = workload.uid().ok_or(Error::Incomplete("UID"))?;
     match kind {
         Kind::Deployment => {
             let mut sets = error::call("list ReplicaSets", api.list(labelled)).await?.items;
-            sets.retain(|set| is_controlled_by(set.owner_references(), &uid));
+            sets.retain(|set| is_controlled_by(set, &uid));
             Ok(sets)
         }
         Kind::ReplicaSet => {
             // The operator may list ReplicaSets, not get one.
             let named = ListParams::default().fields(&format!("metadata.name={}", workload.name_any()));
             let mut sets = error::call("list ReplicaSets", api.list(&named)).await?.items;
-            sets.retain(|set| set.uid().is_some_and(|set| uid.contains(&set)));
+            sets.retain(|set| set.uid().as_ref() == Some(&uid));
             Ok(sets)
         }
         Kind::StatefulSet => Ok(Vec::new()),
     }
-}
-
-fn is_controlled_by(owners: &[OwnerReference], uids: &[String]) -> bool {
-    owners
-        .iter()
-        .any(|owner| owner.controller == Some(true) && uids.contains(&owner.uid))
 }

@@ -11,7 +11,7 @@ use scaling::{Reason, Startup};
 use super::{Seen, pod};
 use crate::{
     deployment::applied_hash,
-    objects::{Pod, ReplicaSet},
+    objects::{ReplicaSet, is_controlled_by},
     scale_down::order::is_active,
     targets::Workload,
 };
@@ -35,10 +35,11 @@ impl TemplateReport {
     pub(super) fn of(seen: &Seen<'_>) -> Option<Self> {
         let applied = seen.applied?.to_owned();
         let newest = seen.sets.iter().max_by_key(|set| revision(set))?;
+        let uid = newest.metadata.uid.as_deref().unwrap_or_default();
         let pods = seen
             .pods
             .iter()
-            .filter(|pod| is_active(pod) && is_of(pod, newest));
+            .filter(|pod| is_active(pod) && is_controlled_by(*pod, uid));
         let mut troubles = pods.filter_map(|pod| pod::finding(pod, seen.now));
         Some(Self {
             applied,
@@ -50,11 +51,6 @@ impl TemplateReport {
 
 fn revision(set: &ReplicaSet) -> Option<u64> {
     set.annotations().get(REVISION)?.parse().ok()
-}
-
-fn is_of(pod: &Pod, set: &ReplicaSet) -> bool {
-    let mut owners = pod.owner_references().iter();
-    owners.any(|owner| Some(&owner.uid) == set.metadata.uid.as_ref())
 }
 
 /// What is known of the templates of a pool's own Deployment.

@@ -150,8 +150,8 @@ impl PodsTracker {
 
     /// The reason for which pods are not ready, as of the last look, or of the status before a restart. `None` once all are ready, and
     /// before the first look. For 15 s after an edit of the pool, until the next look, it is that of the pods before the edit.
-    #[must_use]
-    pub fn trouble(&self) -> Option<Trouble> {
+    #[cfg(test)]
+    pub(super) fn trouble(&self) -> Option<Trouble> {
         let episode = self.episode.as_deref()?;
         let found = episode.report.as_ref().map(|(report, _)| report.trouble);
         found.or(episode.earlier)

@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
     Api, Client, ResourceExt,
     api::{ListParams, Patch, PatchParams},
@@ -17,7 +16,7 @@ use super::order::{self, DELETION_COST, Order};
 use crate::{
     PoolRef,
     error::{self, Error},
-    objects::{Pod, ReplicaSet},
+    objects::{Pod, ReplicaSet, is_controlled_by},
     targets::{Kind, Workload},
 };
 
@@ -103,9 +102,7 @@ pub(super) async fn of(
     let rolling_out = (sets.len() > 1).then(|| wanted(&sets));
     let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
     let mut pods = error::call("list pods", pods.list(&labelled)).await?.items;
-    pods.retain(|pod| {
-        order::is_active(pod) && owners.iter().any(|uid| is_owned(pod.owner_references(), uid))
-    });
+    pods.retain(|pod| order::is_active(pod) && owners.iter().any(|uid| is_controlled_by(pod, uid)));
     order.sort(&mut pods);
     let set = if rolling_out.is_none() { sets.pop() } else { None };
     Ok(Some(Found {
@@ -131,7 +128,7 @@ async fn revisions(
     let sets: Api<ReplicaSet> = Api::namespaced(client.clone(), namespace);
     let mut sets = error::call("list ReplicaSets", sets.list(labelled)).await?.items;
     let uid = deployment.uid().ok_or(Error::Incomplete("UID"))?;
-    sets.retain(|set| set.spec.replicas != Some(0) && is_owned(set.owner_references(), &uid));
+    sets.retain(|set| set.spec.replicas != Some(0) && is_controlled_by(set, &uid));
     Ok(sets)
 }
 
@@ -236,10 +233,4 @@ async fn patch(
         Err(error) if !error.is_not_found() => Err(error),
         _ => Ok(()),
     }
-}
-
-fn is_owned(owners: &[OwnerReference], uid: &str) -> bool {
-    owners
-        .iter()
-        .any(|owner| owner.controller == Some(true) && owner.uid == uid)
 }

@@ -19,7 +19,7 @@ use std::{
 
 use crds::WorkerPool;
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client,
     api::{ApiResource, DynamicObject},
     runtime::reflector::{ObjectRef, Store, store::Writer},
 };
@@ -32,6 +32,7 @@ pub use self::{
 use crate::{
     context::{Context, PoolState},
     error::{self, Error},
+    objects::is_controlled_by,
     refusal::Refusal,
 };
 
@@ -140,7 +141,7 @@ pub async fn find(
 pub fn known(pool: &WorkerPool, ctx: &Context) -> Option<Arc<Workload>> {
     let key = TargetKey::of(pool);
     let workload = ctx.workloads.get(key.watched_kind()?, &key)?;
-    let may_be_scaled = pool.spec.scale_target_ref.is_some() || is_controlled_by(&workload, pool);
+    let may_be_scaled = pool.spec.scale_target_ref.is_some() || is_own(&workload, pool);
     may_be_scaled.then_some(workload)
 }
 
@@ -156,16 +157,14 @@ async fn watched(
     let found = ctx.workloads.get(kind, &key);
     match (&pool.spec.scale_target_ref, found) {
         (Some(_), None) => Err(Refusal::TargetMissing(key)),
-        (None, Some(found)) if !is_controlled_by(&found, pool) => Err(Refusal::DeploymentNotOurs(key.name)),
+        (None, Some(found)) if !is_own(&found, pool) => Err(Refusal::DeploymentNotOurs(key.name)),
         (_, found) => Ok(found),
     }
 }
 
-fn is_controlled_by(deployment: &Workload, pool: &WorkerPool) -> bool {
-    deployment
-        .owner_references()
-        .iter()
-        .any(|owner| owner.controller == Some(true) && Some(&owner.uid) == pool.metadata.uid.as_ref())
+fn is_own(deployment: &Workload, pool: &WorkerPool) -> bool {
+    let uid = pool.metadata.uid.as_deref();
+    uid.is_some_and(|uid| is_controlled_by(deployment, uid))
 }
 
 async fn scale(
